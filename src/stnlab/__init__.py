@@ -1,0 +1,1 @@
+"""stnlab: how should a network look at a transformed image?"""

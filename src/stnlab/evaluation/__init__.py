@@ -1,0 +1,1 @@
+"""Measures of predictions: pure functions of numpy arrays."""

@@ -1,0 +1,1 @@
+"""Run directories to tables, comparisons and pages. Imports no torch."""

@@ -1,0 +1,19 @@
+"""The run directory: identity, files, states, lock."""
+
+from stnlab.runs.code_version import code_version
+from stnlab.runs.directory import RunDirectory, find_runs
+from stnlab.runs.identity import digest, normalise, run_name
+from stnlab.runs.predictions import CORNERS, LANDMARKS, Examples, Predictions
+
+__all__ = [
+    "CORNERS",
+    "LANDMARKS",
+    "Examples",
+    "Predictions",
+    "RunDirectory",
+    "code_version",
+    "digest",
+    "find_runs",
+    "normalise",
+    "run_name",
+]

@@ -1,0 +1,151 @@
+"""A run's directory: the only code that knows the names of its files."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+
+from stnlab.errors import StnlabError
+from stnlab.runs import files
+from stnlab.runs.identity import Config, digest, run_name
+from stnlab.runs.predictions import Examples, Predictions
+
+SCHEMA = 1
+State = Literal["absent", "running", "done", "failed"]
+
+
+class RunDirectory:
+    """`runs/<study>/<readable>-<digest8>/`: configuration, state, history, results and checkpoints of one training.
+
+    `state` is what `run.json` says: `absent` before the first start, then `running`, `done` or `failed`. A run that
+    died says `running` and its lock is free.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+    @classmethod
+    def of(cls, study: Path, normalised: Config) -> "RunDirectory":
+        """The directory of a configuration in a study; found by its digest if its readable part has changed."""
+        path = study / run_name(normalised)
+        if not path.exists():
+            path = next(iter(sorted(study.glob(f"*-{digest(normalised)}"))), path)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """An existing run. Raises StnlabError if `path` holds none."""
+        if not (path / "run.json").is_file():
+            raise StnlabError(f"{path}: not a run (it has no run.json); give the path of one, runs/<study>/<run>")
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Config:
+        return files.read_yaml(self.path / "config.yaml")
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return files.read_json(self.path / "run.json")
+
+    @property
+    def state(self) -> State:
+        if not (self.path / "run.json").exists():
+            return "absent"
+        state: State = self.info["state"]
+        return state
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final results: fractions, no percent."""
+        return files.read_json(self.path / "metrics.json")
+
+    @property
+    def history(self) -> list[files.Row]:
+        """One row an epoch; empty before the first one ended."""
+        path = self.path / "metrics.csv"
+        return files.read_rows(path) if path.exists() else []
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "best.ckpt"
+
+    def predictions(self, split: Literal["val", "test"]) -> Predictions | None:
+        """The arrays of a split, None if the run has no such split."""
+        return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz"), split)
+
+    def examples(self) -> Examples:
+        return Examples.from_arrays(files.read_arrays(self.path / "evaluation.npz"))
+
+    def start(self, normalised: Config, environment: Mapping[str, Any]) -> None:
+        """Create the directory or take up an interrupted run: from here on the state is `running`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        files.write_yaml(self.path / "config.yaml", normalised)
+        self.update(state="running", schema=SCHEMA, error=None, pid=os.getpid(), host=platform.node(), **environment)
+
+    def update(self, **fields: Any) -> None:
+        """Replace fields of `run.json`, keep the others."""
+        path = self.path / "run.json"
+        known = files.read_json(path) if path.exists() else {}
+        files.write_json(path, known | fields)
+
+    def write_history(self, rows: Sequence[files.Row]) -> None:
+        files.write_rows(self.path / "metrics.csv", rows)
+
+    def write_metrics(self, metrics: Mapping[str, float]) -> None:
+        files.write_json(self.path / "metrics.json", metrics)
+
+    def write_predictions(self, splits: Mapping[str, Predictions]) -> None:
+        arrays = {name: values for split, found in splits.items() for name, values in found.to_arrays(split).items()}
+        files.write_arrays(self.path / "predictions.npz", arrays)
+
+    def write_examples(self, examples: Examples) -> None:
+        files.write_arrays(self.path / "evaluation.npz", examples.to_arrays())
+
+    def clear(self) -> None:
+        """Remove everything but the lock: `fresh=true`."""
+        for entry in self.path.iterdir() if self.path.exists() else ():
+            if entry.name == ".lock":
+                continue
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes off this run. Raises StnlabError at once when one is at work on it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise StnlabError(f"{self.path}: another process is training this run; wait for it or stop it") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def find_runs(study: Path) -> list[RunDirectory]:
+    """All runs of a study, by name. Raises StnlabError if `study` is no directory or holds none."""
+    if not study.is_dir():
+        raise StnlabError(f"{study}: no such study; give the path of one, runs/<study>")
+    if (study / "run.json").exists():
+        raise StnlabError(f"{study}: is a run; give the path of its study, {study.parent}")
+    found = [RunDirectory(path.parent) for path in sorted(study.glob("*/run.json"))]
+    if not found:
+        raise StnlabError(f"{study}: holds no run; train one with study={study.name}")
+    return found

@@ -1,0 +1,67 @@
+"""Which choices make a run what it is, and the name that follows from them."""
+
+import copy
+import hashlib
+import json
+import re
+from typing import Any
+
+Config = dict[str, Any]
+
+NOT_OF_THE_RESULT = {
+    "": ("study", "fresh", "runs_dir", "logger"),
+    "data": ("root",),
+    "trainer": (
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "strategy",
+        "threads",
+        "deterministic",
+        "log_every_n_steps",
+        "enable_progress_bar",
+    ),
+    "callbacks": ("progress", "best_checkpoint"),
+}
+"""Per group, the keys that cannot change a result. Everything else counts, also what a user adds."""
+
+WITHOUT_TRANSFORM = ("stnlab.models.placement.none",)
+WITHOUT_LOCALIZER = ("stnlab.geometry.transforms.Identity",)
+
+
+def normalise(config: Config) -> Config:
+    """The part of a composed configuration that can change the result, unused choices removed.
+
+    `choices` (the names of the files chosen in each group) stays for people to read; it is no part of the digest.
+    """
+    kept = copy.deepcopy(config)
+    for group, keys in NOT_OF_THE_RESULT.items():
+        section = kept.get(group, {}) if group else kept
+        for key in keys:
+            section.pop(key, None)
+    unused: tuple[str, ...] = ()
+    if kept["placement"].get("_target_") in WITHOUT_TRANSFORM:
+        unused = ("transform", "localizer")
+    elif kept["transform"].get("_target_") in WITHOUT_LOCALIZER:
+        unused = ("localizer",)
+    for group in unused:
+        kept.pop(group, None)
+        kept["choices"].pop(group, None)
+    return kept
+
+
+def digest(normalised: Config) -> str:
+    """Eight hexadecimal digits of the SHA-256 of a normalised configuration, whatever the order of its keys."""
+    counted = {key: value for key, value in normalised.items() if key != "choices"}
+    text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_name(normalised: Config) -> str:
+    """`<data>-<backbone>-<placement>-<transform>-<recipe>-s<seed>-<digest8>`, at most 96 characters."""
+    choices = normalised["choices"]
+    placement = choices["placement"] + str(normalised["placement"].get("depth", ""))
+    parts = [choices["data"], choices["backbone"], placement, choices.get("transform"), choices["recipe"]]
+    parts.append(f"s{normalised['seed']}")
+    readable = "-".join(re.sub(r"[^\w.]+", "_", str(part)) for part in parts if part)
+    return f"{readable[:87]}-{digest(normalised)}"

@@ -1,0 +1,1 @@
+"""The LightningModule, its callbacks and the way a run is trained."""
