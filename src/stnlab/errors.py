@@ -1,8 +1,20 @@
 """The one exception a user is meant to read."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class StnlabError(Exception):
     """A wrong choice or a broken file: one line that says what is wrong and what would be right.
 
     Entry points print it without a traceback and exit with status 1. Anything else that escapes is a bug.
     """
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """The end of a message: the nearest of the choices, if one is near, and all of them if they are few."""
+    ordered = sorted(choices)
+    shown = ordered if len(ordered) <= 16 else [*ordered[:15], "..."]
+    close = difflib.get_close_matches(name, ordered, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"{meant} (choices: {', '.join(shown)})" if ordered else meant

@@ -110,7 +110,7 @@ class RunDirectory:
     def write_metrics(self, metrics: Mapping[str, float]) -> None:
         files.write_json(self.path / "metrics.json", metrics)
 
-    def write_predictions(self, splits: Mapping[str, Predictions]) -> None:
+    def write_predictions(self, splits: Mapping[Literal["train", "val", "test"], Predictions]) -> None:
         arrays = {name: values for split, found in splits.items() for name, values in found.to_arrays(split).items()}
         files.write_arrays(self.path / "predictions.npz", arrays)
 

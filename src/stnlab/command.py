@@ -1,0 +1,29 @@
+"""What every command does with its errors: one line and status 1 for the user's, a traceback for ours."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stnlab.errors import StnlabError
+
+
+def run_command(body: Callable[[list[str]], int | None]) -> None:
+    """Call the body with the command line's arguments and exit with its status (None: 0)."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        status = body(sys.argv[1:])
+    except StnlabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def path_and_overrides(arguments: Sequence[str], usage: str) -> tuple[Path, list[str]]:
+    """The path that comes first, then overrides. Raises StnlabError, with the usage, if there is no path."""
+    if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
+        raise StnlabError(f"a path comes first: {usage}")
+    return Path(arguments[0]), list(arguments[1:])

@@ -1,0 +1,131 @@
+"""Command lines to configurations, by Hydra; its errors to one line each."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stnlab.errors import StnlabError, nearest
+
+Config = dict[str, Any]
+GROUPS = ("data", "backbone", "localizer", "placement", "transform", "recipe", "trainer", "callbacks", "logger")
+FLAGS = ("--multirun", "-m", "--cfg", "-c", "--config-dir", "-cd", "--resolve", "--package", "-p", "--info", "-i")
+
+
+def conf_directory() -> Path:
+    """The folder of choices: in the wheel beside this file, in a checkout at its top."""
+    here = Path(__file__).resolve()
+    inside = here.parent / "conf"
+    return inside if inside.is_dir() else here.parents[2] / "conf"
+
+
+def config_directories(arguments: Sequence[str]) -> list[Path]:
+    """The user's own folders of choices: what `--config-dir` names."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    named = [
+        after if flag in ("--config-dir", "-cd") else flag.partition("=")[2]
+        for flag, after in pairs
+        if flag.startswith(("--config-dir", "-cd"))
+    ]
+    return [Path(folder).resolve() for folder in named]
+
+
+def run_hydra(task: Callable[[Config], None], arguments: Sequence[str]) -> None:
+    """Compose `train.yaml` with the arguments and call the task, once or for each job of a multirun.
+
+    Raises StnlabError for everything that is wrong with the arguments, and what the task raises.
+    """
+    for argument in arguments:
+        if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
+            raise StnlabError(f"{argument}: no such flag; see python -m stnlab.train --help")
+    for folder in config_directories(arguments):
+        if not folder.is_dir():
+            raise StnlabError(f"--config-dir {folder}: no such directory")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
+
+    def job(composed: DictConfig) -> None:
+        task(to_config(composed))
+
+    entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
+    sys.argv[1:] = arguments
+    try:
+        entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise StnlabError(explain(error, arguments)) from error
+
+
+def compose(name: str, overrides: Sequence[str]) -> Config:
+    """Compose one file of `conf/` without running anything. Raises StnlabError for wrong overrides."""
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        try:
+            composed = hydra.compose(name, list(overrides), return_hydra_config=True)
+            HydraConfig.instance().set_config(composed)
+            return to_config(composed)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise StnlabError(explain(error, overrides)) from error
+
+
+def to_config(composed: DictConfig) -> Config:
+    """Plain dictionaries, interpolations resolved, with the names of the choices made under `choices`."""
+    chosen = HydraConfig.get().runtime.choices
+    try:
+        config = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise StnlabError(explain(error, ())) from error
+    assert isinstance(config, dict)
+    config.pop("hydra", None)
+    names = {group: chosen[group] for group in GROUPS[:6] if group in chosen}
+    return {str(key): value for key, value in config.items()} | {"choices": names}
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> str:
+    """Hydra's error in one line: what is wrong, what would be right."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice{nearest(choice, error.options or ())}"
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(found[1].split("@")[0], arguments)
+    if found := re.search(r"Error parsing override '([^']*)'", text):
+        return f"{found[1]}: cannot be read; write key=value, and quote values with spaces, commas or brackets"
+    first = text.strip().splitlines()[0]
+    cause = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
+    return f"{' '.join(arguments)}: {first}{cause}" if arguments else f"{first}{cause}"
+
+
+def _unknown_key(key: str, arguments: Sequence[str]) -> str:
+    """An override of something that is not there, with what there is beside it."""
+    *parents, name = key.split(".")
+    node: Any = _composed_without(key, arguments)
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    choices = [str(choice) for choice in node if choice != "_target_"] if isinstance(node, dict) else []
+    return f"{key}: no such key{nearest(name, choices)}"
+
+
+def _composed_without(key: str, arguments: Sequence[str]) -> Config:
+    """The configuration that the other arguments make, the first value of each sweep; the default if they make none."""
+    others = []
+    for override in OverridesParser.create().parse_overrides([one for one in arguments if not one.startswith("-")]):
+        if override.key_or_group != key and override.key_or_group.partition(".")[0] != "hydra":
+            value = next(override.sweep_string_iterator()) if override.is_sweep_override() else None
+            others.append(f"{override.get_key_element()}={value}" if value else str(override.input_line))
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        try:
+            composed = hydra.compose("train", others)
+        except HydraException:
+            composed = hydra.compose("train")
+        plain = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(plain, dict)
+    return {**dict.fromkeys(("experiment", "ablation")), **plain}

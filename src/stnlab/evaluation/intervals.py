@@ -1,0 +1,150 @@
+"""95% intervals of the results of a cell: over its test images and, with several runs, over its seeds too."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stnlab.errors import StnlabError
+from stnlab.evaluation.calibration import BINS, Bools, Floats, bin_of
+
+Array = NDArray[Any]
+
+LEVEL = 0.95
+RESAMPLES = 1000
+CHUNK = 200
+"""Resamples held in memory at once: 200 x 10,000 images x 8 bytes are 16 MB."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the runs of one cell said of the same test images.
+
+    seeds: one for each run. indices: [N], the images' indices in their dataset. confidence: [seeds, N] in [0, 1].
+    correct: [seeds, N].
+    """
+
+    seeds: tuple[int, ...]
+    indices: NDArray[np.int64]
+    confidence: Floats
+    correct: Bools
+
+    def __post_init__(self) -> None:
+        shape = (len(self.seeds), len(self.indices))
+        if self.confidence.shape != shape or self.correct.shape != shape or 0 in shape:
+            raise StnlabError(
+                f"confidence {self.confidence.shape} and correct {self.correct.shape} must be [seeds, images] {shape}"
+            )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95% interval and what it covers: `test images only` or `test images and seeds`."""
+
+    low: float
+    high: float
+    covers: str
+
+
+def covered(seeds: int) -> str:
+    """In words, what an interval from that many runs covers."""
+    return "test images and seeds" if seeds > 1 else "test images only"
+
+
+def wilson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Score interval of a proportion, in [0, 1] and never of width 0 (Wilson 1927). Raises StnlabError unless
+    0 <= successes <= n and n > 0.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise StnlabError(f"{successes} of {n} is no proportion")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # the ends are exact where rounding is not
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def bootstrap(
+    cells: Sequence[Outcomes], resamples: int = RESAMPLES, bins: int = BINS, seed: int = 0
+) -> list[tuple[Interval, Interval]]:
+    """Error and ECE intervals of each cell (the mean over its seeds), as fractions in [0, 1].
+
+    Every resample draws the test images again, the same ones for all cells: the cells must have the same number of
+    images. A cell with several seeds has those drawn too (hierarchical bootstrap; `seed_weights`). The same input gives
+    the same intervals.
+
+    Error: Wilson's interval for one seed, the percentile interval for several. ECE: the *basic* interval
+    (2 x estimate - quantiles; Davison and Hinkley 1997, equation 5.6), clipped to [0, 1], because the ECE of a finite
+    sample is biased upwards and that of a resample by as much again; the interval takes the bias off, and so may lie
+    below the estimate itself.
+
+    Raises StnlabError on cells with different numbers of images.
+    """
+    sizes = {len(cell.indices) for cell in cells}
+    if len(sizes) > 1:
+        raise StnlabError(f"cells over different numbers of test images ({sorted(sizes)}) cannot be resampled together")
+    contributions = [_contributions(cell, bins) for cell in cells]
+    sums: list[list[Floats]] = [[] for _ in cells]
+    for weights in _image_weights(sizes.pop() if sizes else 0, resamples, seed):
+        for found, columns in zip(sums, contributions, strict=True):
+            found.append(np.stack([weights @ run for run in columns], axis=1))
+    return [_intervals(cell, np.concatenate(found), bins, seed) for cell, found in zip(cells, sums, strict=True)]
+
+
+def seed_weights(seeds: int, resamples: int, seed: int) -> Floats:
+    """[resamples, seeds], rows summing to 1: `seeds - 1` of the seeds drawn with replacement.
+
+    One fewer than there are makes the variance of the mean unbiased (Rao and Wu 1988); drawing all of them would halve
+    it for two seeds. From so few seeds the interval is a rough guess all the same.
+    """
+    draws = max(seeds - 1, 1)
+    counts = np.random.default_rng([seed, seeds]).multinomial(draws, np.full(seeds, 1 / seeds), size=resamples)
+    return counts / draws
+
+
+def quantiles(values: Array, level: float = LEVEL) -> tuple[float, float]:
+    """The two that leave `level` of the values between them."""
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def _contributions(cell: Outcomes, bins: int) -> list[Floats]:
+    """For each seed [N, bins + 1]: a sample's correct - confidence in the column of its bin, and whether it is wrong.
+
+    Means of these columns over any sample of images are all that its error and ECE need.
+    """
+    rows = np.arange(len(cell.indices))
+    result = []
+    for confidence, correct in zip(cell.confidence, cell.correct, strict=True):
+        columns = np.zeros((len(rows), bins + 1))
+        columns[rows, bin_of(confidence, bins)] = correct - confidence
+        columns[:, bins] = ~correct
+        result.append(columns / len(rows))
+    return result
+
+
+def _image_weights(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each image is drawn, [at most CHUNK, images] at a time, rows summing to `images`."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, CHUNK):
+        rows = min(CHUNK, resamples - start)
+        drawn = generator.integers(images, size=(rows, images)) + np.arange(rows)[:, None] * images
+        yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
+
+
+def _intervals(cell: Outcomes, sums: Floats, bins: int, seed: int) -> tuple[Interval, Interval]:
+    """Of sums [resamples, seeds, bins + 1]."""
+    seeds = len(cell.seeds)
+    weights = seed_weights(seeds, len(sums), seed)
+    errors = (weights * sums[:, :, bins]).sum(axis=1)
+    eces = (weights * np.abs(sums[:, :, :bins]).sum(axis=2)).sum(axis=1)
+    error = quantiles(errors) if seeds > 1 else wilson(int((~cell.correct).sum()), len(cell.indices))
+    estimate = float(np.mean([np.abs(run[:, :bins].sum(axis=0)).sum() for run in _contributions(cell, bins)]))
+    low, high = quantiles(eces)
+    basic = np.clip([2 * estimate - high, 2 * estimate - low], 0, 1)
+    return Interval(*error, covered(seeds)), Interval(float(basic[0]), float(basic[1]), covered(seeds))

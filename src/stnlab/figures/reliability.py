@@ -1,0 +1,66 @@
+"""Reliability diagram: is the network as often right as it says it is?"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from stnlab.evaluation.calibration import ReliabilityBins
+from stnlab.evaluation.intervals import wilson
+from stnlab.figures import style
+
+
+def reliability_diagram(
+    bins: ReliabilityBins, ece: float, title: str = "", interval: tuple[float, float] | None = None
+) -> Figure:
+    """Accuracy of each confidence bin against the diagonal, the signed gap shaded, and how many samples it holds.
+
+    ece: a fraction, printed with its `interval` (low, high) if there is one. Orange is overconfident (less often right
+    than it says), blue underconfident. Whiskers: Wilson's 95% interval of a bin's accuracy.
+    """
+    figure = style.new_figure(3.2, 3.9)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+    _accuracy(above, bins)
+    _counts(below, bins)
+    printed = f"ECE {100 * ece:.2f}%" + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
+    figure.suptitle(title, fontsize=style.TEXT, color=style.INK, weight="bold")
+    above.set_title(printed, fontsize=style.SMALL, color=style.INK)
+    return figure
+
+
+def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:
+    style.clean(axes, ylabel="accuracy")
+    used = bins.count > 0
+    left, width = bins.edges[:-1][used], np.diff(bins.edges)[used]
+    accuracy, confidence = bins.accuracy[used], bins.confidence[used]
+    over = np.where(confidence > accuracy, style.ORANGE, style.BLUE)
+    axes.bar(left, accuracy, width, align="edge", color=style.FAINT, alpha=0.28, linewidth=0)
+    axes.bar(left, confidence - accuracy, width, bottom=accuracy, align="edge", color=over, alpha=0.75, linewidth=0)
+    axes.hlines(accuracy, left, left + width, color=style.INK, linewidth=1.1)
+    ends = [wilson(round(p * n), n) for p, n in zip(accuracy, bins.count[used].tolist(), strict=True)]
+    axes.vlines(left + width / 2, *zip(*ends, strict=True), color=style.INK, linewidth=0.7)
+    axes.plot([0, 1], [0, 1], color=style.FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0, 1), ylim=(0, 1.005))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    kinds = [Patch(color=style.ORANGE, alpha=0.75), Patch(color=style.BLUE, alpha=0.75)]
+    axes.legend(
+        kinds,
+        ["overconfident", "underconfident"],
+        loc="lower right",
+        fontsize=style.SMALL,
+        labelcolor=style.INK,
+        frameon=False,
+        handlelength=1,
+        handleheight=0.9,
+        borderaxespad=0.2,
+    )
+
+
+def _counts(axes: Axes, bins: ReliabilityBins) -> None:
+    style.clean(axes, xlabel="confidence", ylabel="samples")
+    share = bins.count / bins.count.sum()
+    axes.bar(bins.edges[:-1], share, np.diff(bins.edges), align="edge", color=style.FAINT, linewidth=0)
+    axes.set(ylim=(0, 1), yticks=(0, 0.5, 1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -1,0 +1,51 @@
+"""Networks that regress theta from an image or from features. The last layer starts at zero: the identity.
+
+A new localizer is one function or class that makes a module ending in `identity_layer`, and one file in
+`conf/localizer/`.
+"""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import nn
+
+from stnlab.models.backbones import Shape, output_shape
+
+Count = Annotated[int, Gt(0)]
+
+
+def identity_layer(inputs: int, outputs: int) -> nn.Linear:
+    """A last layer that says theta = 0, the identity, until it has learnt something."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv(input_shape: Shape, outputs: int, channels: list[Count], kernel: Count, units: list[Count]) -> nn.Module:
+    """Convolution, ReLU, 2x2 max pooling for each of `channels`, then linear layers of `units`, then theta.
+
+    Fits any size: a convolution pads where the input is less than twice as large as its kernel, and there is no
+    pooling below 2 pixels.
+    """
+    layers: list[nn.Module] = []
+    shape = tuple(input_shape)
+    for filters in channels:
+        padding = "valid" if min(shape[1:]) >= 2 * kernel else "same"
+        layer = nn.Sequential(nn.Conv2d(shape[0], filters, kernel, padding=padding), nn.ReLU())
+        if min(output_shape(layer, shape)[1:]) >= 2:
+            layer.append(nn.MaxPool2d(2))
+        layers.append(layer)
+        shape = output_shape(layer, shape)
+    return nn.Sequential(*layers, fc(shape, outputs, units))
+
+
+def fc(input_shape: Shape, outputs: int, units: list[Count]) -> nn.Module:
+    """Linear layers of `units` with ReLU, then theta."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    inputs = torch.Size(input_shape).numel()
+    for width in units:
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers, identity_layer(inputs, outputs))

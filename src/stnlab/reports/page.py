@@ -1,0 +1,107 @@
+"""The study as one HTML page that needs nothing but itself."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+
+import jinja2
+
+from stnlab.reports import wording
+from stnlab.reports.cells import ABSENT, GROUPS, Cell, Run, flat
+from stnlab.reports.pictures import Pictures
+from stnlab.reports.study import Report, code_name
+from stnlab.reports.tables import NUMBERS, numbers
+
+
+def to_page(report: Report, pictures: Pictures) -> bytes:
+    """HTML with its style and figures inside. The same report gives the same bytes, whenever it is made."""
+    template = files("stnlab.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = environment.from_string(template).render(
+        report=report,
+        summary=_summary(report),
+        numbers=NUMBERS,
+        table=[(row, numbers(row)) for row in report.rows],
+        coverage=wording.coverage(report),
+        notes=[*report.notes, *pictures.problems],
+        findings=wording.findings(report),
+        problems=wording.problems(report),
+        pictures=pictures,
+        several=any(len(row.cell.finished) > 1 for row in report.rows),
+        facts=_facts(report.runs),
+        commands=[_command(row.cell, report.name) for row in report.rows],
+        runs=[_run(run) for run in report.runs],
+        shared=_shared(report.runs),
+    )
+    return page.encode()
+
+
+def _summary(report: Report) -> str:
+    """What is the same for all cells, and how much there is of everything."""
+    choices = [row.cell.config["choices"] for row in report.rows]
+    groups = [group for group in ("data", "backbone", "recipe") if len({str(one.get(group)) for one in choices}) == 1]
+    same = [str(choices[0][group]) for group in groups if group in choices[0]]
+    images = {f"{len(outcomes.indices):,}" for row in report.rows if (outcomes := row.cell.outcomes)}
+    counts = [f"{len(report.rows)} cells", f"{len(report.runs)} runs"]
+    counts += [f"{' or '.join(sorted(images))} test images"] if images else []
+    return " · ".join([*same, *counts])
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
+    """When, where and with which code, as far as the runs know."""
+    seconds = sum(float(run.info.get("train_seconds") or 0) for run in runs)
+    started = [_moment(run.info["started"]) for run in runs if run.info.get("started")]
+    ended = [_moment(run.info["ended"]) for run in runs if run.info.get("ended")]
+    when = f"{min(started):%Y-%m-%d %H:%M}" if started else ""
+    when += f" to {max(ended):%Y-%m-%d %H:%M}" if started and ended else ""
+    threads = _distinct(runs, "threads")
+    facts = {
+        "when": f"{when}; {seconds / 60:.1f} minutes of training" if when else "",
+        "where": ", ".join(part for part in (_distinct(runs, "host"), _distinct(runs, "device")) if part),
+        "how": ", ".join([*([f"{threads} threads"] if threads else []), _distinct(runs, "precision")]),
+        "code": ", ".join(sorted({code_name(run.info) for run in runs})),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _distinct(runs: Sequence[Run], key: str) -> str:
+    return " or ".join(dict.fromkeys(str(run.info[key]) for run in runs if run.info.get(key) is not None))
+
+
+def _command(cell: Cell, study: str) -> str:
+    """What trains a cell, from its choices and the values that tell it from its neighbours."""
+    choices = cell.config["choices"]
+    overrides = [f"{group}={choices[group]}" for group in GROUPS if group in choices]
+    overrides += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
+    seeds = ",".join(str(run.seed) for run in cell.runs)
+    many = ["-m"] if len(cell.runs) > 1 else []
+    return shlex.join(["python", "-m", "stnlab.train", *many, *overrides, f"seed={seeds}", f"study={study}"])
+
+
+def _run(run: Run) -> dict[str, str]:
+    """A line of the table of runs."""
+    info = run.info
+
+    def shown(key: str, form: str) -> str:
+        return format(info[key], form) if info.get(key) is not None else ABSENT
+
+    return {
+        "name": run.directory.name,
+        "state": str(info.get("state")),
+        "images": shown("images_seen", ",d"),
+        "parameters": shown("parameters", ",d"),
+        "seconds": shown("train_seconds", ",.0f"),
+        "speed": shown("images_per_second", ",.0f"),
+        "code": code_name(info),
+    }
+
+
+def _shared(runs: Sequence[Run]) -> list[str]:
+    """`group.key: value` of everything that is the same in all runs."""
+    every = [flat({key: value for key, value in run.config.items() if key != "choices"}) for run in runs]
+    return [f"{key}: {value}" for key, value in every[0].items() if all(other.get(key) == value for other in every)]

@@ -1,0 +1,77 @@
+"""`python -m stnlab.train`: train one run, or with -m a study of them. `--help` is the manual."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from stnlab.command import run_command
+from stnlab.errors import StnlabError, nearest
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import Config, normalise
+
+CHOSEN = ("data", "backbone", "localizer", "placement", "transform", "recipe", "trainer")
+COLLECTED = ("callbacks", "logger")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+def main(arguments: list[str]) -> int:
+    """Compose, validate, train. Returns the exit status."""
+    if {"--help", "-h"} & set(arguments):
+        from stnlab.compose import conf_directory, config_directories
+        from stnlab.manual import manual
+
+        print(manual("stnlab.train", conf_directory(), config_directories(arguments)))
+        return 0
+    from stnlab.compose import run_hydra
+
+    run_hydra(train, arguments)
+    return 0
+
+
+def train(config: Config) -> None:
+    """One job: answer from the files of a finished run, else train. A failure is told when it happens, and raised."""
+    check_settings(config)
+    run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
+    if run.state == "done" and not config["fresh"]:
+        print(f"{run.path}: done already; {summary(run)}", flush=True)
+        return
+    print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() and not config['fresh'] else 'starts'}", flush=True)
+    try:
+        from stnlab.training.launch import launch
+
+        launch(config, run)
+    except Exception as error:
+        reason = str(error) if isinstance(error, StnlabError) else f"{type(error).__name__}: {error}"
+        print(f"{run.path}: failed; {reason}", file=sys.stderr, flush=True)
+        raise
+    print(f"{run.path}: done; {summary(run)}", flush=True)
+
+
+def check_settings(config: Config) -> None:
+    """Raises StnlabError for a root key that is unknown, missing or wrong."""
+    from annotated_types import Ge
+
+    from stnlab.choices import check
+
+    types: dict[str, Any] = {"seed": Annotated[int, Ge(0)], "study": str, "runs_dir": str, "fresh": bool}
+    types |= dict.fromkeys((*CHOSEN, *COLLECTED), dict[str, Any]) | {"choices": dict[str, Any]}
+    for key in config:
+        if key not in types:
+            raise StnlabError(f"{key}: no such key{nearest(key, set(types) - {'choices'})}")
+    for key, annotation in types.items():
+        if config.get(key) is None:
+            raise StnlabError(f"{key}: is missing; choose one (python -m stnlab.train --help)")
+        check(config[key], annotation, key)
+    if not re.fullmatch(NAME, config["study"]):
+        raise StnlabError(f"study={config['study']}: give a name of letters, digits, dots, dashes and underscores")
+
+
+def summary(run: RunDirectory) -> str:
+    """The results that one looks at first."""
+    metrics = run.metrics
+    return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,147 @@
+"""The one LightningModule: any network, any data, one recipe."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+
+from stnlab.data.batch import Batch, Split
+from stnlab.evaluation.calibration import measure
+from stnlab.models.network import Network
+from stnlab.models.prediction import Prediction
+from stnlab.runs.predictions import LANDMARKS, Predictions
+from stnlab.seeds import derive
+from stnlab.training.calibration_error import CalibrationError
+from stnlab.training.recipe import Recipe
+
+
+class RunningMetrics(nn.Module):
+    """Loss, accuracy and ECE of a split, accumulated over an epoch and over devices."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.loss, self.accuracy, self.ece = MeanMetric(), MeanMetric(), CalibrationError(classes)
+
+    def update(self, loss: Tensor, logits: Tensor, label: Tensor) -> None:
+        """loss: mean over the samples. logits: [N, heads, classes]. A sample is right when all its heads are."""
+        self.loss.update(loss, len(label))
+        self.accuracy.update((logits.argmax(-1) == label).all(-1).float())
+        self.ece.update(logits.flatten(0, 1), label.flatten())
+
+    def collect(self) -> dict[str, float]:
+        """The values, then back to the start. Waits for the device: once an epoch."""
+        values = {"loss": self.loss.compute(), "accuracy": self.accuracy.compute(), "ece": self.ece.compute()}
+        for metric in (self.loss, self.accuracy, self.ece):
+            metric.reset()
+        return {name: float(value) for name, value in values.items()}
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network by a recipe. After a test, `predictions` holds the arrays of each tested split.
+
+    seed: the run's; dropout is a function of it, the step and the process.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, classes: int, seed: int) -> None:
+        super().__init__()
+        self.network, self.recipe, self.seed = network, recipe, seed
+        self.train_metrics, self.val_metrics = RunningMetrics(classes), RunningMetrics(classes)
+        self.predictions: dict[Split, Predictions] = {}
+        self._collected: dict[Split, list[dict[str, np.ndarray]]] = {}
+
+    def forward(self, image: Tensor) -> Prediction:
+        prediction: Prediction = self.network(image)
+        return prediction
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(derive(self.seed, "step", self.global_step, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self(batch.image).logits
+        loss = _cross_entropy(logits, batch.label)
+        self.train_metrics.update(loss.detach(), logits.detach(), batch.label)
+        self.log("train/loss_step", loss.detach(), prog_bar=True, logger=True, on_step=True, on_epoch=False)
+        # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
+        return loss * (len(batch.label) * self.trainer.world_size / batch.global_size)
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train", self.train_metrics)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        logits = self(batch.image).logits
+        self.val_metrics.update(_cross_entropy(logits, batch.label), logits, batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val", self.val_metrics)
+
+    def on_test_epoch_start(self) -> None:
+        self._collected = {}
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._collected.setdefault(batch.split, []).append(_arrays(batch, self(batch.image)))
+
+    def on_test_epoch_end(self) -> None:
+        """Gather every process's samples, put them in order of index, measure."""
+        self.predictions = {}
+        for split, parts in self._collected.items():
+            self.predictions[split] = _in_order(_gathered(parts))
+        self.log_dict({name: value for name, value in self.metrics().items() if name.startswith("test/")})
+
+    def metrics(self) -> dict[str, float]:
+        """Final results of the tested splits, named `<split>/<measure>`."""
+        return {
+            f"{split}/{name}": value
+            for split, found in self.predictions.items()
+            for name, value in measure(found.logits, found.labels).items()
+        }
+
+    def configure_optimizers(self) -> Any:
+        localizers = self.network.localizer_parameters()
+        theirs = {parameter for _, parameters in localizers for parameter in parameters}
+        classifier = [parameter for parameter in self.network.parameters() if parameter not in theirs]
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, schedule = self.recipe.optimise(classifier, localizers, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
+        values = metrics.collect()
+        values["error"] = 1 - values["accuracy"]
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
+
+
+def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean over samples and heads, in float32."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), label.flatten())
+
+
+def _arrays(batch: Batch, prediction: Prediction) -> dict[str, np.ndarray]:
+    """What `predictions.npz` keeps of a batch."""
+    landmarks = torch.from_numpy(LANDMARKS).to(batch.image.device)
+    tensors = {"logits": prediction.logits.float(), "labels": batch.label, "indices": batch.index}
+    if batch.poses is not None:
+        tensors["poses"] = torch.stack([pose(landmarks) for pose in batch.poses], dim=1)
+    if prediction.warps:
+        tensors["warps"] = torch.stack([warp(landmarks) for warp in prediction.warps], dim=1)
+    tensors |= {f"pose_parameters/{name}": values for name, values in batch.pose_parameters.items()}
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _gathered(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The batches of this process and of all others, joined."""
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return joined
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, joined)
+    return {name: np.concatenate([one[name] for one in everyone]) for name in joined}
+
+
+def _in_order(arrays: dict[str, np.ndarray]) -> Predictions:
+    order = np.argsort(arrays["indices"], kind="stable")
+    found = Predictions.from_arrays({f"test/{name}": values[order] for name, values in arrays.items()}, "test")
+    assert found is not None
+    return found

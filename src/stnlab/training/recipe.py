@@ -1,0 +1,68 @@
+"""Optimiser, schedule, batch size and length, as one choice."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from stnlab.errors import StnlabError
+
+Schedule = Callable[[float], float]
+Positive = Annotated[int, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """batch_size is global, over all devices. The length is given either in epochs or in steps (batches).
+
+    optimizer: takes parameter groups. schedule: factor on the learning rate as a function of progress in [0, 1].
+    gradient_clip_norm: largest norm of the whole gradient, None: no limit. eval_batch_size changes no result beyond
+    the last bits.
+    """
+
+    batch_size: Positive
+    eval_batch_size: Positive
+    optimizer: Callable[..., Optimizer]
+    schedule: Schedule
+    epochs: Positive | None = None
+    steps: Positive | None = None
+    gradient_clip_norm: Annotated[float, Gt(0)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise StnlabError(
+                f"recipe.epochs={_or_null(self.epochs)} and recipe.steps={_or_null(self.steps)}: "
+                "give one of them, the other null"
+            )
+
+    def optimise(
+        self, classifier: Sequence[nn.Parameter], localizers: Sequence[tuple[float, list[nn.Parameter]]], steps: int
+    ) -> tuple[Optimizer, LambdaLR]:
+        """The optimiser and its schedule over so many steps; localizers: (learning-rate multiplier, parameters)."""
+        optimizer = self.optimizer([{"params": list(classifier)}])
+        base = optimizer.param_groups[0]["lr"]
+        for multiplier, parameters in localizers:
+            if parameters:
+                optimizer.add_param_group({"params": parameters, "lr": base * multiplier})
+        return optimizer, LambdaLR(optimizer, lambda step: self.schedule(min(step / steps, 1.0)))
+
+
+def one_cycle(progress: float, warmup: Annotated[float, Ge(0)], final: Annotated[float, Ge(0)] = 0.0) -> float:
+    """Linear from 0 to 1 in the first `warmup` of the training, then a cosine down to `final` (Smith 2018)."""
+    if progress < warmup:
+        return progress / warmup
+    return final + (1 - final) * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+
+
+def staircase(progress: float, drops: list[float], factor: float) -> float:
+    """1, multiplied by `factor` at each of the points `drops` of the training (Jaderberg et al. 2015)."""
+    return float(factor ** sum(progress >= drop for drop in drops))
+
+
+def _or_null(value: Any) -> Any:
+    return "null" if value is None else value

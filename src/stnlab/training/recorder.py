@@ -1,0 +1,102 @@
+"""Keeps a run as it goes: history, timings and checkpoints."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.files import Row
+
+COLUMNS = tuple(f"{split}/{name}" for split in ("train", "val") for name in ("loss", "accuracy", "error", "ece"))
+
+
+class Recorder(Checkpoint):
+    """After each epoch: one row of `metrics.csv`, timings in `run.json`, `last.ckpt`, and `best.ckpt` if it is one.
+
+    A `Checkpoint` because only these are called once the module has logged its epoch. Its own state is in Lightning's
+    checkpoint: an interrupted run goes on with all earlier rows, and its times add up.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.rows: list[Row] = []
+        self.images_seen = 0
+        self.train_seconds = 0.0
+        self._started: float | None = None
+        self._validated = False
+
+    def timings(self) -> dict[str, float | int]:
+        """What `run.json` says of the training so far; seconds exclude validation and start-up."""
+        rate = self.images_seen / self.train_seconds if self.train_seconds else 0.0
+        return {
+            "epochs": len(self.rows),
+            "images_seen": self.images_seen,
+            "train_seconds": round(self.train_seconds, 3),
+            "images_per_second": round(rate, 1),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "images_seen": self.images_seen, "train_seconds": self.train_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+        self.images_seen = state_dict["images_seen"]
+        self.train_seconds = state_dict["train_seconds"]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started, self._validated = time.perf_counter(), False
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images_seen += batch.global_size
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_clock()
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_clock()
+        row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "images_seen": self.images_seen}
+        for name in COLUMNS:
+            # An epoch cut short by recipe.steps has no validation; Lightning would still hold the last one's.
+            if name in trainer.callback_metrics and (self._validated or not name.startswith("val/")):
+                row[name] = float(trainer.callback_metrics[name])
+        self.rows.append(row)
+        self._save(trainer)
+        if trainer.is_global_zero:
+            self.run.write_history(self.rows)
+            self.run.update(**self.timings())
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Every process takes part; the first one renames, so a kill leaves the old checkpoint or the new one."""
+        last, best = self.run.last_checkpoint, self.run.best_checkpoint
+        written = last.with_name("last.ckpt.part")
+        trainer.save_checkpoint(written)
+        if not trainer.is_global_zero:
+            return
+        *earlier, now = [row.get("val/error", math.inf) for row in self.rows]
+        if now < min(earlier, default=math.inf):
+            _replace_by_link(written, best)
+        written.replace(last)
+
+    def _stop_clock(self) -> None:
+        if self._started is not None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.train_seconds += time.perf_counter() - self._started
+            self._started = None
+
+
+def _replace_by_link(source: Path, target: Path) -> None:
+    """Two names for one file: the best checkpoint costs no second copy until the last one moves on."""
+    temporary = target.with_name(target.name + ".part")
+    temporary.unlink(missing_ok=True)
+    os.link(source, temporary)
+    temporary.replace(target)

@@ -1,0 +1,150 @@
+"""One run from start, or from where it was interrupted, to its results."""
+
+import datetime
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from stnlab.choices import build
+from stnlab.errors import StnlabError
+from stnlab.runs.code_version import code_version
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import Config, normalise
+from stnlab.training.components import Components, build_components
+from stnlab.training.examples import make_examples
+from stnlab.training.figures import log_figures
+from stnlab.training.recorder import Recorder
+
+
+def train_run(config: Config) -> RunDirectory:
+    """Train, test and write one run, in this process.
+
+    An interrupted run goes on from its last checkpoint. Raises StnlabError for a wrong choice, before anything is
+    read or written; any error during the run is noted in `run.json` and raised.
+    """
+    normalised = normalise(config)
+    run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
+    _set_threads(config["trainer"].get("threads"))
+    components = build_components(config)
+    recorder = Recorder(run)
+    trainer = build_trainer(config, run, normalised, components, [recorder])
+    first = trainer.is_global_zero
+    with run.lock() if first else _nothing():
+        if first:
+            if config["fresh"]:
+                run.clear()
+            run.start(normalised, _environment(trainer, components))
+        try:
+            with _closed_loggers(trainer):
+                _fit_and_test(run, components, trainer, recorder)
+        except Exception as error:
+            if first:
+                run.update(state="failed", error=_first_line(error), ended=_now())
+            raise
+    return run
+
+
+def check_run(config: Config) -> None:
+    """Raises StnlabError for what `train_run` would refuse, reading and writing nothing."""
+    build_components(config)
+
+
+def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder) -> None:
+    resume = run.last_checkpoint if run.last_checkpoint.exists() else None
+    trainer.fit(components.module, components.data, ckpt_path=resume, weights_only=True)
+    trainer.test(components.module, datamodule=components.data, verbose=False)
+    if not trainer.is_global_zero:
+        return
+    run.write_predictions(components.module.predictions)
+    run.write_examples(make_examples(components.module.network, components.data))
+    metrics = components.module.metrics()
+    run.write_metrics(metrics)
+    log_figures(trainer.loggers, run)
+    run.update(state="done", ended=_now(), **recorder.timings())
+
+
+def build_trainer(
+    config: Config, run: RunDirectory, normalised: Config, components: Components, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's trainer with the loggers, callbacks and length that the configuration names."""
+    recipe = components.module.recipe
+    options = {name: value for name, value in config["trainer"].items() if name != "threads"}
+    given = {"run": run, "config": normalised}
+    chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
+    loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
+    try:
+        trainer: pl.Trainer = build(
+            options,
+            "trainer",
+            logger=loggers,
+            callbacks=[*chosen, *callbacks],
+            max_epochs=recipe.epochs if recipe.epochs is not None else -1,
+            max_steps=recipe.steps if recipe.steps is not None else -1,
+            limit_train_batches=recipe.steps if recipe.steps is not None else 1.0,
+            gradient_clip_val=recipe.gradient_clip_norm,
+            default_root_dir=run.path,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_progress_bar="progress" in config["callbacks"],
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise StnlabError(f"trainer: {_first_line(error)}") from error
+    return trainer
+
+
+@contextmanager
+def _closed_loggers(trainer: pl.Trainer) -> Iterator[None]:
+    """Finish Weights & Biases with this job's exit status: a multirun goes on in the same process."""
+    status = 1
+    try:
+        yield
+        status = 0
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, pl.loggers.WandbLogger) and trainer.is_global_zero:
+                logger.experiment.finish(exit_code=status)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _environment(trainer: pl.Trainer, components: Components) -> dict[str, Any]:
+    root = trainer.strategy.root_device
+    device = torch.cuda.get_device_name(root) if root.type == "cuda" else platform.processor() or platform.machine()
+    return code_version() | {
+        "device": f"{root.type}: {device}",
+        "devices": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "parameters": sum(parameter.numel() for parameter in components.module.network.parameters()),
+        "started": _now(),
+        "ended": None,
+    }
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif "LOCAL_WORLD_SIZE" in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,16 @@
+"""Fixtures that several parts of the suite share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stnlab.data.mnist import fetch_mnist
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The data root all tests read from (never write to): $STNLAB_DATA or <repository>/data, fetched once."""
+    root = Path(os.environ.get("STNLAB_DATA") or Path(__file__).parents[1] / "data").absolute()
+    fetch_mnist(root)
+    return root
