@@ -1,1 +1,18 @@
 """stnlab: how should a network look at a transformed image?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stnlab.training.loading import LoadedRun
+
+__all__ = ["load_run"]
+
+
+def load_run(path: str | Path, data_root: str = "data") -> "LoadedRun":
+    """The model, the configuration and the arrays of a finished run; see `stnlab.training.loading.LoadedRun`."""
+    from stnlab.training import (
+        loading,
+    )  # late: it takes seconds to import, and commands that answer from files do not need it
+
+    return loading.load_run(path, data_root)

@@ -78,12 +78,12 @@ def compose(name: str, overrides: Sequence[str]) -> Config:
 def to_config(composed: DictConfig) -> Config:
     """Plain dictionaries, interpolations resolved, with the names of the choices made under `choices`."""
     chosen = HydraConfig.get().runtime.choices
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
-        config = OmegaConf.to_container(composed, resolve=True)
+        config = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
         raise StnlabError(explain(error, ())) from error
     assert isinstance(config, dict)
-    config.pop("hydra", None)
     names = {group: chosen[group] for group in GROUPS[:6] if group in chosen}
     return {str(key): value for key, value in config.items()} | {"choices": names}
 

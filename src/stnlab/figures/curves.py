@@ -23,7 +23,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
     if not any(rows for seeds in histories.values() for rows in seeds):
         raise StnlabError("no run has finished an epoch: there is no learning curve to draw")
     validated = any("val/error" in row for seeds in histories.values() for rows in seeds for row in rows)
-    figure = style.new_figure(8.0, 2.7 + 0.2 * (len(histories) // 4))
+    figure = style.new_figure(9.3, 2.9 + 0.2 * ((len(histories) - 1) // 5))
     left, right = figure.subplots(1, 2)
     style.clean(left, "epoch", "validation error (%)" if validated else "training error (%)")
     style.clean(right, "epoch", "training loss (nats)")
@@ -35,9 +35,9 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
     for axes in (left, right):
         _logarithmic(axes)
     figure.legend(
-        loc="outside upper left", ncols=4, fontsize=style.SMALL, labelcolor=style.INK, frameon=False, handlelength=1.6
+        loc="outside upper left", ncols=5, fontsize=style.SMALL, labelcolor=style.INK, frameon=False, handlelength=1.6
     )
-    return figure
+    return style.laid_out(figure)
 
 
 def _error(row: Row) -> float | None:

@@ -26,7 +26,7 @@ def reliability_diagram(
     printed = f"ECE {100 * ece:.2f}%" + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
     figure.suptitle(title, fontsize=style.TEXT, color=style.INK, weight="bold")
     above.set_title(printed, fontsize=style.SMALL, color=style.INK)
-    return figure
+    return style.laid_out(figure)
 
 
 def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:

@@ -33,7 +33,14 @@ PIXELS_PER_INCH = 200
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that size in inches, on white (transparent once it is an SVG), with a layout that fits."""
-    return Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    return Figure(figsize=(width, height), dpi=PIXELS_PER_INCH, facecolor="white", layout="constrained")
+
+
+def laid_out(figure: Figure) -> Figure:
+    """The figure with everything where it belongs for good: a layout left on is worked out twice in every save."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
 
 
 def clean(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:

@@ -14,10 +14,13 @@ from stnlab.figures import style
 
 Array = NDArray[Any]
 MOST = 10
-CELL = 0.74
+CELL = 0.9
 """Inches a picture takes."""
 MARGIN = 0.3
 """How far outside the picture, as a share of its size, a quadrilateral is still drawn."""
+LEAST = 0.05
+"""The margin where there is none to draw."""
+TYPE: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK}
 
 
 def views_grid(
@@ -38,31 +41,44 @@ def views_grid(
 
     Raises StnlabError if the counts do not fit.
     """
-    count = len(images)
-    stages = [*before, *after]
-    fits = all(len(stage) == count for stage in stages) and len(before) == len(after)
-    if not fits or np.shape(corners) != (count, len(before), 4, 2):
-        raise StnlabError(
-            f"{count} images, views {[np.shape(stage) for stage in stages]} and corners {np.shape(corners)} do not fit"
-        )
-    columns = min(count, MOST)
+    _check(images, before, after, corners)
+    columns = min(len(images), MOST)
     rows = _rows(images, before, after, corners)
-    margin = float(np.clip((np.abs(corners[:columns]).max(initial=1) - 1) / 2 + 0.04, 0.06, MARGIN))
-    height = CELL * len(rows) + 0.2 + 0.25 * bool(title)
-    figure = style.new_figure(0.3 + CELL * columns, height)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    margin = float(np.clip((np.abs(corners[:columns]).max(initial=1) - 1) / 2 + 0.04, LEAST, MARGIN))
+    grid = _grid([margin if quads is not None else LEAST for _, _, quads in rows], columns, margin, title)
     for line, (name, pictures, quads) in zip(grid, rows, strict=True):
-        for axes, picture, quad in zip(line, pictures, quads, strict=False):
-            _draw(axes, picture, quad, margin)
-        line[0].set_ylabel(name, fontsize=style.SMALL, color=style.INK)
+        for number, axes in enumerate(line):
+            _draw(axes, pictures[number], None if quads is None else quads[number], margin)
+        line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, rotation=90, ha="right", va="center", **TYPE)
     if labels is not None:
         for number, axes in enumerate(grid[0]):
             _caption(axes, labels[number], None if predicted is None else predicted[number])
-    if title:
-        figure.suptitle(title, fontsize=style.TEXT, color=style.INK, weight="bold", x=0.01, y=0.99, ha="left")
-    room = (0, 0, 1, 1 - (0.22 / height if title else 0))
-    figure.set_layout_engine("constrained", w_pad=0.005, h_pad=0.005, wspace=0.0, hspace=0.0, rect=room)
+    figure: Figure = grid[0, 0].figure
     return figure
+
+
+def _check(images: Array, before: Sequence[Array], after: Sequence[Array], corners: Array) -> None:
+    count, stages = len(images), [*before, *after]
+    fits = all(len(stage) == count for stage in stages) and len(before) == len(after)
+    if not fits or not count or np.shape(corners) != (count, len(before), 4, 2):
+        raise StnlabError(
+            f"{count} images, views {[np.shape(stage) for stage in stages]} and corners {np.shape(corners)} do not fit"
+        )
+
+
+def _grid(margins: Sequence[float], columns: int, widest: float, title: str) -> Array:
+    """Axes [rows, columns] of a new figure, placed by hand: a layout engine takes a second for so many."""
+    heights = [CELL * (1 + 2 * margin) / (1 + 2 * widest) for margin in margins]
+    head = 0.22 + (0.24 if title else 0.0)
+    left, width, height = 0.3, 0.3 + CELL * columns, head + sum(heights) + 0.05
+    figure = style.new_figure(width, height)
+    figure.set_layout_engine("none")
+    if title:
+        figure.text(0.06 / width, 1 - 0.04 / height, title, va="top", weight="bold", **TYPE | {"fontsize": style.TEXT})
+    room = {"left": left / width, "right": 1, "bottom": 0.05 / height, "top": 1 - head / height}
+    return figure.subplots(
+        len(margins), columns, squeeze=False, height_ratios=heights, gridspec_kw=room | {"wspace": 0, "hspace": 0}
+    )
 
 
 def to_pixels(points: Array, height: int, width: int) -> NDArray[np.float64]:
@@ -73,19 +89,18 @@ def to_pixels(points: Array, height: int, width: int) -> NDArray[np.float64]:
 
 def _rows(
     images: Array, before: Sequence[Array], after: Sequence[Array], corners: Array
-) -> list[tuple[str, Array, Array | list[None]]]:
+) -> list[tuple[str, Array, Array | None]]:
     """Name, pictures and quadrilaterals of each row; the input is shown apart where it is not what is transformed."""
     plain = _channels_last(images)
-    nothing: list[None] = [None] * len(images)
-    rows: list[tuple[str, Array, Array | list[None]]] = []
+    rows: list[tuple[str, Array, Array | None]] = []
     if not before or not _same(images, before[0]):
-        rows.append(("input", plain, nothing))
+        rows.append(("input", plain, None))
     for number, (reached, view) in enumerate(zip(before, after, strict=True)):
         direct = _same(images, reached)
         suffix = f" {number + 1}" if len(before) > 1 else ""
         name = "input" if direct else f"features{suffix}"
         rows.append((name, plain if direct else reached, corners[:, number]))
-        rows.append((f"view{suffix}", view, nothing))
+        rows.append((f"view{suffix}", view, None))
     return rows
 
 
@@ -103,9 +118,8 @@ def _channels_last(images: Array) -> Array:
 def _draw(axes: Axes, picture: Array, quad: Array | None, margin: float) -> None:
     height, width = picture.shape[:2]
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set(xticks=[], yticks=[], facecolor="none")
-    axes.spines[:].set_visible(False)
-    x, y = margin * width, margin * height
+    axes.set_axis_off()
+    x, y = margin * width, (LEAST if quad is None else margin) * height
     # on a dark page a black picture needs an edge
     axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=style.FAINT, linewidth=0.5))
     axes.set(xlim=(-0.5 - x, width - 0.5 + x), ylim=(height - 0.5 + y, -0.5 - y))

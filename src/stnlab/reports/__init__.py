@@ -5,22 +5,26 @@ from pathlib import Path
 from rich.console import Console
 
 from stnlab.errors import StnlabError
-from stnlab.reports.page import to_page
-from stnlab.reports.pictures import draw
 from stnlab.reports.study import Report, read_study
 from stnlab.reports.tables import print_table, to_csv, to_markdown
 from stnlab.runs.files import write_bytes
 
 __all__ = ["Report", "print_report", "read_study", "write_report"]
 
+PIPED = 140
+"""Columns of what goes into a file or a pipe: no window there to fit into."""
+
 
 def write_report(study: Path, baseline: str | None = None) -> Report:
-    """Write `results.csv`, `results.md`, `index.html` and `figures/` into `<study>/report/`, each file whole or not at all.
+    """Write `results.csv`, `results.md`, `index.html` and `figures/` into `<study>/report/`, no file by halves.
 
     baseline: what cells are compared with, like `placement=none` (the default) or `placement=deep,placement.depth=1`.
     Raises StnlabError if there is no such study or baseline, or the folder cannot be written.
     """
     report = read_study(study, baseline)
+    from stnlab.reports.page import to_page
+    from stnlab.reports.pictures import draw
+
     try:
         pictures = draw(report, report.folder / "figures")
         write_bytes(report.folder / "results.csv", to_csv(report))
@@ -34,5 +38,7 @@ def write_report(study: Path, baseline: str | None = None) -> Report:
 def print_report(report: Report, console: Console | None = None) -> None:
     """The table, the findings and where the page is, for the terminal."""
     console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED)
     print_table(report, console)
     console.print(f"page: {report.folder / 'index.html'}", markup=False, soft_wrap=True, highlight=False)

@@ -17,6 +17,8 @@ Labels = dict[str, str]
 
 GROUPS = ("data", "backbone", "placement", "transform", "localizer", "recipe", "trainer", "callbacks")
 ABSENT = "\N{EN DASH}"
+UNUSED = {"localizer": {ABSENT}}
+"""What does not count as another choice: no localizer says no more than no transform."""
 WITHOUT_VARIATION = ("placement", "transform")
 """What names a cell when there is nothing to tell it from."""
 
@@ -120,15 +122,15 @@ def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     groups = [*GROUPS, *sorted({group for config in configs for group in config} - {*GROUPS, "choices", "seed"})]
     for group in groups:
         choices = {value_at(config, group) for config in configs}
-        if len(choices) > 1:
+        sections = {_text(config.get(group)) for config in configs}
+        if len(sections) > 1 and len(choices - UNUSED.get(group, set())) > 1:
             columns.append(group)
-        values: dict[str, set[str]] = defaultdict(set)
-        for choice in choices:
-            flat = [flat(config.get(group, {}), group) for config in configs if value_at(config, group) == choice]
-            for key in dict.fromkeys(key for one in flat for key in one):
-                if len({one.get(key, ABSENT) for one in flat}) > 1:
-                    values[key] |= {one.get(key, ABSENT) for one in flat}
-        columns.extend(key for key in values if key != group)
+        nested: list[str] = []
+        for choice in sorted(choices):
+            alike = [flat(config.get(group, {}), group) for config in configs if value_at(config, group) == choice]
+            keys = dict.fromkeys(key for one in alike for key in one if key != group)
+            nested += [key for key in keys if len({one.get(key, ABSENT) for one in alike}) > 1]
+        columns += dict.fromkeys(nested)
     named = [group for group in WITHOUT_VARIATION if any(group in config["choices"] for config in configs)]
     return columns or named
 
@@ -157,7 +159,7 @@ def flat(section: Any, prefix: str = "") -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _order(value: str) -> tuple[int, float, str]:

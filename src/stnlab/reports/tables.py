@@ -12,6 +12,8 @@ from stnlab.reports import wording
 from stnlab.reports.study import Report, Row
 
 NUMBERS = ("n", "error %", "ECE %", "NLL", "Brier", "Δ error", "p")
+WIDE = 100
+"""Columns of a terminal that the whole table fits into."""
 MEASURES = ["error", "error_low", "error_high", "ece", "ece_low", "ece_high", "nll", "brier", "intervals_cover"]
 COMPARED = ["baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "test", "compared_seeds"]
 CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, "problems"]
@@ -82,17 +84,20 @@ def to_markdown(report: Report) -> bytes:
 
 
 def print_table(report: Report, console: Console) -> None:
-    """The table, its footnotes, the findings and the missing runs."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"study {report.name}", title_justify="left", title_style="bold")
+    """The table, its footnotes, the findings and the missing runs. A narrow terminal does without NLL and Brier."""
+    wide = console.width >= WIDE
+    shown = [number for number, name in enumerate(NUMBERS) if wide or name not in ("NLL", "Brier")]
+    title = Text(f"study {report.name}", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=not wide, pad_edge=False)
     for column in report.columns:
-        table.add_column(column, overflow="fold")
-    for column in NUMBERS:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, overflow="fold", min_width=5)
+    for number in shown:
+        table.add_column(NUMBERS[number], justify="right", no_wrap=True)
     for row in report.rows:
-        broken = not row.cell.finished
-        shown = [_two_lines(value, span) for value, span in numbers(row)]
-        labels = [Text(value, style="red" if broken else "") for value in row.cell.labels.values()]
-        table.add_row(*labels, *shown)
+        style = "" if row.cell.finished else "red"
+        labels = [Text(value, style=style) for value in row.cell.labels.values()]
+        values = numbers(row)
+        table.add_row(*labels, *(_two_lines(*values[number]) for number in shown))
     console.print(table)
     for line in wording.coverage(report):
         console.print(Text(line, style="dim"))
@@ -106,10 +111,11 @@ def print_table(report: Report, console: Console) -> None:
 
 
 def _two_lines(value: str, span: str) -> Text:
-    """The interval below its value: a table of eighty columns has room for no more."""
+    """The interval below its value, as short as can be."""
     text = Text(value)
     if span:
-        text.append(f"\n{span}", style="dim")
+        joined = "\N{HORIZONTAL ELLIPSIS}" if "\N{MINUS SIGN}" in span else "\N{EN DASH}"
+        text.append("\n" + span.replace(" to ", joined), style="dim")
     return text
 
 

@@ -1,0 +1,29 @@
+"""The results of a run once more, from its checkpoint."""
+
+import pytorch_lightning as pl
+
+from stnlab.choices import build
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import Config
+from stnlab.training.loading import load_components
+
+
+def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
+    """Metrics of the last checkpoint on the validation and test splits; writes nothing.
+
+    config: `trainer` (accelerator, devices, ...) and `root`, the folder of the dataset's files.
+    """
+    components = load_components(run, config["root"])
+    options = {name: value for name, value in config["trainer"].items() if name not in ("threads", "precision")}
+    trainer: pl.Trainer = build(
+        options,
+        "trainer",
+        precision=run.config["trainer"]["precision"],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+    )
+    trainer.test(components.module, datamodule=components.data, verbose=False)
+    return components.module.metrics()

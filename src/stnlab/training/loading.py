@@ -1,0 +1,59 @@
+"""A finished run back in memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stnlab.errors import StnlabError
+from stnlab.models.network import Network
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import Config
+from stnlab.runs.predictions import Predictions
+from stnlab.training.components import Components, build_components
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """directory: files, metrics and history. network: with the last checkpoint's weights, on the CPU, in eval mode.
+
+    predictions: arrays of the test split and, where there is one, of `val`.
+    """
+
+    directory: RunDirectory
+    config: Config
+    network: Network
+    predictions: dict[str, Predictions]
+
+
+def load_run(path: str | Path, data_root: str = "data") -> LoadedRun:
+    """A run from its directory. Raises StnlabError if it is none, or has no results yet."""
+    run = finished(Path(path))
+    components = load_components(run, data_root)
+    found = {"val": run.predictions("val"), "test": run.predictions("test")}
+    arrays = {split: arrays for split, arrays in found.items() if arrays is not None}
+    return LoadedRun(run, run.config, components.module.network.eval(), arrays)
+
+
+def finished(path: Path) -> RunDirectory:
+    """The run at a path. Raises StnlabError if it has no results yet."""
+    run = RunDirectory.open(path)
+    if run.state != "done":
+        raise StnlabError(f"{path}: this run is {run.state}, not done; train it first")
+    return run
+
+
+def load_components(run: RunDirectory, data_root: str) -> Components:
+    """Data and module of a run, with the weights of its last checkpoint."""
+    config = run.config
+    components = build_components({**config, "data": {**config["data"], "root": data_root}})
+    try:
+        checkpoint: dict[str, Any] = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True)
+        components.module.load_state_dict(checkpoint["state_dict"])
+    except (OSError, RuntimeError, KeyError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StnlabError(
+            f"{run.last_checkpoint}: cannot be loaded ({reason}); train this run again with fresh=true"
+        ) from error
+    return components
