@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -43,7 +45,8 @@ def config_directories(arguments: Sequence[str]) -> list[Path]:
 def run_hydra(task: Callable[[Config], None], arguments: Sequence[str]) -> None:
     """Compose `train.yaml` with the arguments and call the task, once or for each job of a multirun.
 
-    Raises StnlabError for everything that is wrong with the arguments, and what the task raises.
+    Raises StnlabError for everything that is wrong with the arguments, and what the task raises. A failing job of a
+    multirun is told when it fails; the others go on.
     """
     for argument in arguments:
         if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
@@ -51,17 +54,39 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str]) -> None:
     for folder in config_directories(arguments):
         if not folder.is_dir():
             raise StnlabError(f"--config-dir {folder}: no such directory")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
+    failures: list[Exception] = []
 
     def job(composed: DictConfig) -> None:
-        task(to_config(composed))
+        try:
+            task(to_config(composed))
+        except Exception as error:
+            failures.append(error)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                _tell(error)
+                raise
 
-    entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
     sys.argv[1:] = arguments
+    entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
     try:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
         raise StnlabError(explain(error, arguments)) from error
+    except Exception as error:
+        if error not in failures:
+            raise
+        count = f"{len(failures)} jobs" if len(failures) > 1 else "one job"
+        raise StnlabError(f"{count} failed as told above; the same command tries again") from error
+    if failures:
+        raise failures[0]
+
+
+def _tell(error: Exception) -> None:
+    """A user's error in one line, a bug with its traceback."""
+    if not isinstance(error, StnlabError):
+        traceback.print_exception(error)
+    overrides = " ".join(HydraConfig.get().overrides.task)
+    print(f"failed: {overrides}: {error}", file=sys.stderr, flush=True)
 
 
 def compose(name: str, overrides: Sequence[str]) -> Config:
@@ -93,14 +118,17 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice{nearest(choice, error.options or ())}"
+        files = [path.stem for path in (conf_directory() / group).glob("*.yaml")]
+        return f"{group}={choice}: no such choice{nearest(choice, error.options or files)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; write key=value, and quote values with spaces or brackets"
     if found := re.search(r"Could not override '([^']+)'", text):
         return _unknown_key(found[1].split("@")[0], arguments)
-    if found := re.search(r"Error parsing override '([^']*)'", text):
-        return f"{found[1]}: cannot be read; write key=value, and quote values with spaces, commas or brackets"
-    first = text.strip().splitlines()[0]
+    if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
+        key, _, values = found[1].partition("=")
+        return f"{found[1]}: several values need -m, a multirun; a list is written {key}=[{values}]"
     cause = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
-    return f"{' '.join(arguments)}: {first}{cause}" if arguments else f"{first}{cause}"
+    return text.strip().splitlines()[0] + cause
 
 
 def _unknown_key(key: str, arguments: Sequence[str]) -> str:
@@ -110,7 +138,7 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     choices = [str(choice) for choice in node if choice != "_target_"] if isinstance(node, dict) else []
-    return f"{key}: no such key{nearest(name, choices)}"
+    return f"{key}: no such key{nearest(name, choices) or '; there are no options here'}"
 
 
 def _composed_without(key: str, arguments: Sequence[str]) -> Config:

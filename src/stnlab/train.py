@@ -1,7 +1,6 @@
 """`python -m stnlab.train`: train one run, or with -m a study of them. `--help` is the manual."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,21 +29,15 @@ def main(arguments: list[str]) -> int:
 
 
 def train(config: Config) -> None:
-    """One job: answer from the files of a finished run, else train. A failure is told when it happens, and raised."""
+    """One job: answer from the files of a finished run, else train."""
     check_settings(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
     if run.state == "done" and not config["fresh"]:
         print(f"{run.path}: done already; {summary(run)}", flush=True)
         return
-    print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() and not config['fresh'] else 'starts'}", flush=True)
-    try:
-        from stnlab.training.launch import launch
+    from stnlab.training.launch import launch
 
-        launch(config, run)
-    except Exception as error:
-        reason = str(error) if isinstance(error, StnlabError) else f"{type(error).__name__}: {error}"
-        print(f"{run.path}: failed; {reason}", file=sys.stderr, flush=True)
-        raise
+    launch(config, run)
     print(f"{run.path}: done; {summary(run)}", flush=True)
 
 

@@ -1,5 +1,6 @@
 """Studies that no training made: plausible runs, written by RunDirectory itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from scipy.ndimage import map_coordinates, zoom
 from sklearn.datasets import load_digits
 
-from stnlab.runs import CORNERS, LANDMARKS, Examples, Predictions, RunDirectory, code_version
+from stnlab.runs import LANDMARKS, Examples, Predictions, RunDirectory, code_version
 
 SIZE = 28
 
@@ -25,7 +26,8 @@ class Plan:
     sharpness: float = 1.0
     depth: int | None = None
     end: str = "done"  # or failed, running, no-results
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, dict[str, Any]] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def configuration(plan: Plan) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def write_run(study: Path, plan: Plan, images: int) -> RunDirectory:
     environment = dict(
         code_version(), device="cpu (Xeon)", threads=2, precision="32-true", started="2026-11-22T10:00:00"
     )
-    run.start(config, environment)
+    run.start(config, environment | plan.environment)
     rng = np.random.default_rng([plan.seed, len(plan.placement), int(10 * plan.quality)])
     epochs = 3 if plan.end in ("failed", "running") else 8
     run.write_history([_epoch(epoch, plan, rng) for epoch in range(epochs)])
@@ -165,10 +167,20 @@ PLANS = [
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PLANS, to be read and reported on, not to be changed."""
     path = tmp_path_factory.mktemp("runs") / "synthetic"
     for plan in PLANS:
         write_run(path, plan, images=600)
     return path
 
 
-assert CORNERS == (0, 2, 8, 6)
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., Path]:
+    """make_study({fields of a Plan}, ...): a small study of its own."""
+
+    def make(*plans: dict[str, Any], images: int = 200) -> Path:
+        for plan in plans:
+            write_run(tmp_path / "own", Plan(**plan), images)
+        return tmp_path / "own"
+
+    return make

@@ -11,10 +11,11 @@ from stnlab.data.raw import RawImages
 class Dataset(ABC):
     """What is known before a file is read.
 
-    channels, classes: of an image. heads: labels an image has (digits of a number, say). mean, std: per channel, of
+    sizes: images to train and to test with, None if only the files tell. channels, classes: of an image. heads: labels an image has (digits of a number, say). mean, std: per channel, of
     images in [0, 1], for normalisation.
     """
 
+    sizes: ClassVar[tuple[int, int] | None] = None
     channels: ClassVar[int]
     classes: ClassVar[int]
     heads: ClassVar[int] = 1
@@ -32,6 +33,7 @@ class Dataset(ABC):
 class Mnist(Dataset):
     """LeCun, Cortes and Burges: 60,000 and 10,000 handwritten digits, 28x28, grey."""
 
+    sizes = (60_000, 10_000)
     channels, classes = 1, 10
     mean, std = (0.1307,), (0.3081,)
 

@@ -74,9 +74,9 @@ class Distortion:
 
     def __call__(self, images: Tensor, poses: AffineMap) -> Tensor:
         """uint8 [N, C, H, W] to [N, C, size, size] in [0, 1]; outside the original is zero."""
-        to_original = torch.diag(images.new_tensor([self.size / images.shape[3], self.size / images.shape[2]]).float())
-        zoom = AffineMap(torch.cat([to_original, to_original.new_zeros(2, 1)], dim=1)[None])
-        return sample(images / 255.0, zoom @ poses, (self.size, self.size))
+        height, width = images.shape[2:]
+        zoom = poses.matrix.new_tensor([[[self.size / width, 0, 0], [0, self.size / height, 0]]])
+        return sample(images / 255.0, AffineMap(zoom) @ poses, (self.size, self.size))
 
 
 def forward(angle: Tensor, scale: Tensor) -> AffineMap:

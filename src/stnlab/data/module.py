@@ -48,6 +48,8 @@ class ImageData(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.image_shape = (dataset.channels, distortion.size, distortion.size)
         self.mean, self.std = torch.tensor(dataset.mean), torch.tensor(dataset.std)
+        if dataset.sizes:
+            self._check_sizes(*dataset.sizes)
         self._tables: dict[Split, tuple[int, Parameters]] = {}
 
     @property
@@ -117,14 +119,7 @@ class ImageData(pl.LightningDataModule):
 
     def _split(self, train: int, test: int) -> dict[Split, Tensor]:
         """Rows of each split. The first in a fixed random order are held out, so that train_size leaves them be."""
-        wanted = self.validation_size + (self.train_size or 1)
-        if wanted > train:
-            raise StnlabError(
-                f"data.validation_size={self.validation_size} and data.train_size={self.train_size} take more than "
-                f"the {train} training images there are; give less"
-            )
-        if (self.test_size or 0) > test:
-            raise StnlabError(f"data.test_size={self.test_size}: there are {test} test images; give less or null")
+        self._check_sizes(train, test)
         order = torch.randperm(train, generator=generator(self.seed, "split"))
         end = None if self.train_size is None else self.validation_size + self.train_size
         tested = torch.randperm(test, generator=generator(self.seed, "test"))[: self.test_size]
@@ -133,6 +128,16 @@ class ImageData(pl.LightningDataModule):
             "train": order[self.validation_size : end],
             "test": tested.sort().values,
         }
+
+    def _check_sizes(self, train: int, test: int) -> None:
+        wanted = self.validation_size + (self.train_size or 1)
+        if wanted > train:
+            raise StnlabError(
+                f"data.validation_size={self.validation_size} and data.train_size={self.train_size} take more than "
+                f"the {train} training images there are; give less"
+            )
+        if (self.test_size or 0) > test:
+            raise StnlabError(f"data.test_size={self.test_size}: there are {test} test images; give less or null")
 
     @staticmethod
     def _to_device(raw: RawImages, device: torch.device) -> tuple[Tensor, Tensor]:

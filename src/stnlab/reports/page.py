@@ -31,6 +31,7 @@ def to_page(report: Report, pictures: Pictures) -> bytes:
         several=any(len(row.cell.finished) > 1 for row in report.rows),
         facts=_facts(report.runs),
         commands=[_command(row.cell, report.name) for row in report.rows],
+        again=shlex.join(["python", "-m", "stnlab.report", str(report.study)]),
         runs=[_run(run) for run in report.runs],
         shared=_shared(report.runs),
     )

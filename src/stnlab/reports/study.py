@@ -97,9 +97,7 @@ def _notes(rows: Sequence[Row], compared: bool) -> list[str]:
     runs = [run for row in rows for run in row.cell.runs]
     without = sum(run.result is None for run in runs)
     if without:
-        notes.append(
-            f"{without} of {len(runs)} runs have no results and are in no number; each is named below the table."
-        )
+        notes.append(f"{without} of {len(runs)} runs have no results and are in no number; each is named below.")
     if not compared:
         notes.append("No cell is without a transformer, so nothing is compared; name a baseline with baseline=….")
     notes += _other_code(runs)

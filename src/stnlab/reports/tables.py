@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,8 +13,6 @@ from stnlab.reports import wording
 from stnlab.reports.study import Report, Row
 
 NUMBERS = ("n", "error %", "ECE %", "NLL", "Brier", "Δ error", "p")
-WIDE = 100
-"""Columns of a terminal that the whole table fits into."""
 MEASURES = ["error", "error_low", "error_high", "ece", "ece_low", "ece_high", "nll", "brier", "intervals_cover"]
 COMPARED = ["baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "test", "compared_seeds"]
 CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, "problems"]
@@ -85,20 +84,9 @@ def to_markdown(report: Report) -> bytes:
 
 def print_table(report: Report, console: Console) -> None:
     """The table, its footnotes, the findings and the missing runs. A narrow terminal does without NLL and Brier."""
-    wide = console.width >= WIDE
-    shown = [number for number, name in enumerate(NUMBERS) if wide or name not in ("NLL", "Brier")]
-    title = Text(f"study {report.name}", style="bold")
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=not wide, pad_edge=False)
-    for column in report.columns:
-        table.add_column(column, overflow="fold", min_width=5)
-    for number in shown:
-        table.add_column(NUMBERS[number], justify="right", no_wrap=True)
-    for row in report.rows:
-        style = "" if row.cell.finished else "red"
-        labels = [Text(value, style=style) for value in row.cell.labels.values()]
-        values = numbers(row)
-        table.add_row(*labels, *(_two_lines(*values[number]) for number in shown))
-    console.print(table)
+    whole = _table(report, NUMBERS)
+    fits = console.measure(whole, options=console.options.update(max_width=1000)).maximum <= console.width
+    console.print(whole if fits else _table(report, [name for name in NUMBERS if name not in ("NLL", "Brier")]))
     for line in wording.coverage(report):
         console.print(Text(line, style="dim"))
     console.print()
@@ -108,6 +96,23 @@ def print_table(report: Report, console: Console) -> None:
         console.print(Text(note, style="yellow"))
     for name, problem in wording.problems(report):
         console.print(Text(f"{name}: {problem}", style="red"))
+
+
+def _table(report: Report, names: Sequence[str]) -> Table:
+    """The results, of NUMBERS those named; as tight as can be if that is not all."""
+    tight = len(names) < len(NUMBERS)
+    title = Text(f"study {report.name}", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=tight, pad_edge=False)
+    for column in report.columns:
+        table.add_column(Text(column.replace(".", ".\n")), overflow="fold", min_width=5)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in report.rows:
+        style = "" if row.cell.finished else "red"
+        labels = [Text(value, style=style) for value in row.cell.labels.values()]
+        values = dict(zip(NUMBERS, numbers(row), strict=True))
+        table.add_row(*labels, *(_two_lines(*values[name]) for name in names))
+    return table
 
 
 def _two_lines(value: str, span: str) -> Text:

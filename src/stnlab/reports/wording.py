@@ -62,7 +62,7 @@ def coverage(report: Report) -> list[str]:
         "n: seeds with results; every number is the mean over them. "
         f"Intervals are 95%, over {scopes[tuple(sorted(several))]}.",
         "ECE: expected calibration error, 15 bins of equal width. That of a finite sample is biased upwards; "
-        "its interval takes the bias off, and so may lie below the estimate.",
+        "its interval takes the bias off, and so reaches further down than up.",
         "NLL: negative log-likelihood in nats. Brier: squared error summed over classes, 0 to 2.",
     ]
     compared = [row.comparison for row in report.rows if row.comparison]

@@ -64,7 +64,7 @@ class Classifier(pl.LightningModule):
         logits = self(batch.image).logits
         loss = _cross_entropy(logits, batch.label)
         self.train_metrics.update(loss.detach(), logits.detach(), batch.label)
-        self.log("train/loss_step", loss.detach(), prog_bar=True, logger=True, on_step=True, on_epoch=False)
+        self.log("train/loss_step", loss.detach(), prog_bar=True, logger=bool(self.trainer.loggers))
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
         return loss * (len(batch.label) * self.trainer.world_size / batch.global_size)
 

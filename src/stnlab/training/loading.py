@@ -1,5 +1,6 @@
 """A finished run back in memory."""
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,15 @@ def load_components(run: RunDirectory, data_root: str) -> Components:
     """Data and module of a run, with the weights of its last checkpoint."""
     config = run.config
     components = build_components({**config, "data": {**config["data"], "root": data_root}})
-    try:
-        checkpoint: dict[str, Any] = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True)
-        components.module.load_state_dict(checkpoint["state_dict"])
-    except (OSError, RuntimeError, KeyError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StnlabError(
-            f"{run.last_checkpoint}: cannot be loaded ({reason}); train this run again with fresh=true"
-        ) from error
+    components.module.load_state_dict(load_checkpoint(run.last_checkpoint)["state_dict"])
     return components
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content. Raises StnlabError if the file is damaged or holds anything but plain values."""
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0][:150]
+        raise StnlabError(f"{path}: cannot be loaded ({reason}); train this run again with fresh=true") from error
+    return checkpoint

@@ -20,6 +20,7 @@ from stnlab.runs.identity import Config, normalise
 from stnlab.training.components import Components, build_components
 from stnlab.training.examples import make_examples
 from stnlab.training.figures import log_figures
+from stnlab.training.loading import load_checkpoint
 from stnlab.training.recorder import Recorder
 
 
@@ -40,6 +41,7 @@ def train_run(config: Config) -> RunDirectory:
         if first:
             if config["fresh"]:
                 run.clear()
+            print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
             run.start(normalised, _environment(trainer, components))
         try:
             with _closed_loggers(trainer):
@@ -58,6 +60,8 @@ def check_run(config: Config) -> None:
 
 def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder) -> None:
     resume = run.last_checkpoint if run.last_checkpoint.exists() else None
+    if resume:
+        load_checkpoint(resume)  # or Lightning's traceback would hide that this file is damaged
     trainer.fit(components.module, components.data, ckpt_path=resume, weights_only=True)
     trainer.test(components.module, datamodule=components.data, verbose=False)
     if not trainer.is_global_zero:
@@ -88,6 +92,7 @@ def build_trainer(
             max_epochs=recipe.epochs if recipe.epochs is not None else -1,
             max_steps=recipe.steps if recipe.steps is not None else -1,
             limit_train_batches=recipe.steps if recipe.steps is not None else 1.0,
+            limit_val_batches=1.0 if components.data.validation_size else 0,
             gradient_clip_val=recipe.gradient_clip_norm,
             default_root_dir=run.path,
             num_sanity_val_steps=0,

@@ -1,0 +1,112 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stnlab.data.dataset import Mnist
+from stnlab.data.distortion import Distortion
+from stnlab.data.module import ImageData
+from stnlab.errors import StnlabError
+
+
+def rotated(root: Path, **changes: Any) -> ImageData:
+    choice: dict[str, Any] = {
+        "root": str(root),
+        "dataset": Mnist(),
+        "distortion": Distortion(size=28, rotation=[-90, 90], scale=[1, 1]),
+        "train_size": 700,
+        "validation_size": 300,
+        "test_size": 200,
+        "seed": 0,
+        "training_seed": 0,
+        "batch_size": 64,
+        "eval_batch_size": 128,
+    }
+    data = ImageData(**(choice | changes))
+    data.setup()
+    return data
+
+
+def poses(data: ImageData, split: Any, epoch: int = 0) -> dict[int, float]:
+    """Rotation by sample index, as batches bring it."""
+    loader = data.loader(split)
+    loader.set_epoch(epoch)
+    batches = [data.distort(raw) for raw in loader]
+    index = torch.cat([batch.index for batch in batches]).tolist()
+    rotation = torch.cat([batch.pose_parameters["rotation"][:, 0] for batch in batches]).tolist()
+    return dict(zip(index, rotation, strict=True))
+
+
+def test_batch_size_changes_no_pose(mnist_root: Path):
+    for split in ("train", "val", "test"):
+        few, many = rotated(mnist_root), rotated(mnist_root, batch_size=17, eval_batch_size=31)
+        assert poses(few, split) == poses(many, split)
+
+
+def test_training_poses_are_new_each_epoch_and_seed_and_others_never(mnist_root: Path):
+    data, other = rotated(mnist_root), rotated(mnist_root, training_seed=1)
+    assert poses(data, "train", 0) != poses(data, "train", 1)
+    assert poses(data, "train", 0) != poses(other, "train", 0)
+    for split in ("val", "test"):
+        assert poses(data, split, 0) == poses(data, split, 1) == poses(other, split, 0)
+
+
+def test_each_process_gets_its_share_of_every_batch(mnist_root: Path):
+    data = rotated(mnist_root)
+    for split in ("train", "test"):
+        whole = [sorted(raw.indices.tolist()) for raw in data.loader(split)]
+        shares = []
+        for rank in range(3):
+            loader = data.loader(split)
+            loader.rank, loader.world = rank, 3
+            shares.append([(raw.indices.tolist(), raw.global_size) for raw in loader])
+        for batch, *parts in zip(whole, *shares, strict=True):
+            assert sorted(index for part, _ in parts for index in part) == batch
+            assert {size for _, size in parts} == {len(batch)}
+
+
+def test_order_is_new_each_epoch_and_complete(mnist_root: Path):
+    loader = rotated(mnist_root).loader("train")
+    first = torch.cat([raw.indices for raw in loader])
+    assert torch.equal(first, torch.cat([raw.indices for raw in loader]))
+    loader.set_epoch(1)
+    second = torch.cat([raw.indices for raw in loader])
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort().values, second.sort().values)
+    assert len(first) == 700
+    assert len(loader) == 11
+
+
+def test_splits_are_apart_and_a_smaller_training_set_leaves_validation_alone(mnist_root: Path):
+    data, small = rotated(mnist_root, train_size=None, validation_size=5000), rotated(mnist_root, validation_size=5000)
+    train, val = set(data.rows["train"].tolist()), set(data.rows["val"].tolist())
+    assert not train & val
+    assert len(train | val) == 60000
+    assert torch.equal(small.rows["val"], data.rows["val"])
+    assert set(small.rows["train"].tolist()) <= train
+
+
+def test_no_validation_split(mnist_root: Path):
+    data = rotated(mnist_root, validation_size=0)
+    assert data.val_dataloader() == []
+    assert [loader.split for loader in data.test_dataloader()] == ["test"]
+
+
+def test_images_are_normalised_and_outside_is_background(mnist_root: Path):
+    data = rotated(mnist_root, train_size=5000)
+    plain = rotated(mnist_root, train_size=5000, distortion=Distortion(size=28, rotation=[0, 0], scale=[1, 1]))
+    images = torch.cat([plain.distort(raw).image for raw in plain.loader("train")])
+    assert abs(images.mean()) < 0.02
+    assert abs(images.std() - 1) < 0.02
+    corner = torch.cat([data.distort(raw).image[:, :, 0, 0] for raw in data.loader("test")])
+    torch.testing.assert_close(corner, data.background.expand_as(corner))
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [({"validation_size": 60000}, "take more than the 60000"), ({"test_size": 10001}, "there are 10000 test images")],
+)
+def test_more_samples_than_there_are_is_refused(mnist_root: Path, choice: dict[str, int], message: str):
+    with pytest.raises(StnlabError, match=message):
+        rotated(mnist_root, **choice)

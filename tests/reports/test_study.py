@@ -1,0 +1,165 @@
+"""Which runs are one cell, what they are called, and what they are compared with."""
+
+import numpy as np
+import pytest
+
+from stnlab.errors import StnlabError
+from stnlab.evaluation import wilson
+from stnlab.reports import read_study
+from stnlab.reports.cells import ABSENT
+from stnlab.reports.wording import finding, findings, problems
+
+NONE = {"placement": "none"}
+INPUT = {"placement": "input", "transform": "affine", "quality": 6.0}
+
+
+def deep(depth, **more):
+    return {"placement": "deep", "transform": "affine", "depth": depth, **more}
+
+
+def labels(report):
+    return [tuple(row.cell.labels.values()) for row in report.rows]
+
+
+def test_cells_are_runs_that_differ_in_seed_alone(study):
+    report = read_study(study)
+    assert report.columns == ["placement", "transform"]
+    assert labels(report) == [
+        ("none", ABSENT),
+        ("input", "affine"),
+        ("input", "rotation_scale"),
+        ("deep", "affine"),
+        ("deep", "rotation_scale"),
+    ]
+    assert [len(row.cell.runs) for row in report.rows] == [2, 2, 1, 2, 1]
+    assert [len(row.cell.finished) for row in report.rows] == [2, 2, 1, 1, 0]
+
+
+def test_numbers_are_those_of_the_runs(study):
+    for row in read_study(study).rows[:4]:
+        runs = row.cell.finished
+        assert row.cell.mean("error") == pytest.approx(np.mean([run.directory.metrics["test/error"] for run in runs]))
+        assert row.error.low < row.cell.mean("error") < row.error.high
+        assert row.ece.low <= row.cell.mean("ece") <= row.ece.high
+    single = read_study(study).rows[2]
+    wrong = round(600 * single.cell.mean("error"))
+    assert (single.error.low, single.error.high) == wilson(wrong, 600)
+
+
+def test_runs_without_results_stay_visible(study):
+    assert [problem for _, problem in problems(read_study(study))] == [
+        "failed: RuntimeError: loss is NaN after 412 steps",
+        "not finished: running or interrupted after 3 epochs",
+    ]
+
+
+def test_nested_values_are_columns_only_under_the_same_choice(make_study):
+    path = make_study(NONE, deep(1), deep(2), deep(2, extra={"recipe": {"epochs": 20}}))
+    report = read_study(path)
+    assert report.columns == ["placement", "placement.depth", "transform", "recipe.epochs"]
+    assert labels(report)[0] == ("none", ABSENT, ABSENT, "8")
+    assert report.rows[3].cell.name == "deep depth=2 affine epochs=20"
+
+
+def test_one_cell_is_named_by_its_transformer(make_study):
+    assert labels(read_study(make_study(INPUT, INPUT | {"seed": 1}))) == [("input", "affine")]
+
+
+def test_each_cell_has_the_baseline_that_is_otherwise_the_same(make_study):
+    longer = {"extra": {"recipe": {"epochs": 20}}}
+    report = read_study(make_study(NONE, NONE | longer, INPUT | longer, deep(1)))
+    partners = {row.cell.name: row.baseline and row.baseline.name for row in report.rows}
+    assert partners["input affine epochs=20"] == "none epochs=20"
+    assert partners["deep affine epochs=8"] == "none epochs=8"
+    assert partners["none epochs=8"] is None
+
+
+def test_any_cell_can_be_the_baseline(make_study):
+    path = make_study(NONE, INPUT, deep(1), deep(2))
+    report = read_study(path, baseline="placement=deep,placement.depth=2")
+    assert {row.baseline.name for row in report.rows if row.baseline} == {"deep depth=2 affine"}
+    ambiguous = read_study(path, baseline="placement=deep")
+    assert findings(ambiguous) == [
+        "`none` is not compared: more than one baseline fits (deep depth=1 affine, deep depth=2 affine).",
+        "`input affine` is not compared: more than one baseline fits (deep depth=1 affine, deep depth=2 affine).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "says"),
+    [
+        ("placement=inptu", "placement is deep or input or none"),
+        ("placment=none", "it has no placment"),
+        ("none", "must read like placement=none"),
+    ],
+)
+def test_a_baseline_that_is_not_there_is_refused(study, baseline, says):
+    with pytest.raises(StnlabError, match=says):
+        read_study(study, baseline)
+
+
+def test_what_cannot_be_compared_is_said(make_study):
+    failed = read_study(make_study(NONE | {"end": "failed"}, INPUT))
+    assert findings(failed) == ["`input affine` is not compared: its baseline none has no results."]
+
+
+def test_no_shared_seed_is_said(make_study):
+    report = read_study(make_study(NONE, INPUT | {"seed": 1}))
+    assert findings(report) == ["`input affine` is not compared: it shares no seed with its baseline none."]
+
+
+def test_without_a_baseline_cells_stand_alone(make_study):
+    report = read_study(make_study(INPUT, deep(1)))
+    assert not findings(report)
+    assert "nothing is compared" in report.notes[0]
+
+
+def test_findings_say_how_much_how_sure_and_over_what(make_study):
+    row = read_study(make_study(NONE, INPUT, images=2000)).rows[1]
+    found = row.comparison
+    assert (found.test, found.covers, found.n_images) == ("exact McNemar", "test images only", 2000)
+    low, high = -100 * found.high, -100 * found.low
+    assert finding(row) == (
+        f"`input affine` has {-100 * found.difference:.2f} points less error than `none` (95% interval {low:.2f} to "
+        f"{high:.2f}, over test images only; exact McNemar, p < 1e-10): significantly better."
+    )
+
+
+def test_no_difference_is_no_finding(make_study):
+    same = NONE | {"extra": {"recipe": {"lr": 0.1}}}
+    path = make_study(NONE, same)
+    report = read_study(path, baseline="recipe.lr=0.003")
+    sentence = finding(next(row for row in report.rows if row.comparison))
+    assert "the same error as" in sentence
+    assert sentence.endswith("p = 1.00): no significant difference.")
+
+
+def test_results_of_other_code_are_used_and_named(make_study):
+    report = read_study(make_study(NONE, INPUT | {"environment": {"version": "0.0.9", "commit": "abc"}}))
+    assert len(report.rows[1].cell.finished) == 1
+    assert any(note.startswith("1 of 2 results were made by other code (stnlab 0.0.9 at abc)") for note in report.notes)
+
+
+def test_missing_and_broken_results_do_not_stop_a_report(make_study):
+    path = make_study(NONE, INPUT | {"end": "no-results"}, deep(1), deep(2))
+    (next(path.glob("*deep2*")) / "predictions.npz").write_bytes(b"half")
+    (next(path.glob("*deep1*")) / "config.yaml").write_text("[")
+    report = read_study(path)
+    assert [len(row.cell.finished) for row in report.rows] == [1, 0, 0]
+    said = [problem for _, problem in problems(report)]
+    assert len(said) == 3
+    assert all("predictions.npz" in one for one in said[:2])
+    assert "config.yaml: cannot be read" in said[2]
+
+
+def test_the_same_run_twice_is_refused(make_study):
+    path = make_study(NONE)
+    next(path.iterdir()).rename(path / "a")
+    make_study(NONE)
+    with pytest.raises(StnlabError, match="has the configuration and seed of a; remove one"):
+        read_study(path)
+
+
+def test_no_study_is_refused(tmp_path):
+    with pytest.raises(StnlabError, match="no such study"):
+        read_study(tmp_path / "nothing")

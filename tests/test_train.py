@@ -1,0 +1,161 @@
+"""The command as a user types it: most in this process, a few as real ones."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stnlab.errors import StnlabError
+from stnlab.runs.directory import find_runs
+from stnlab.train import main
+
+QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu"]
+QUICK += ["data.train_size=300", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STNLAB_DATA", str(mnist_root))
+
+
+WRONG = [
+    ("placement=inptu", "placement=inptu: no such choice; did you mean input? (choices: deep, input, none)"),
+    ("logger=[wandb,foo]", "logger=foo: no such choice (choices: csv, none, tensorboard, wandb)"),
+    ("placement.detph=1", "placement.detph: no such key; there are no options here"),
+    ("placement=deep placement.detph=1", "placement.detph: no such key; did you mean depth? (choices: depth)"),
+    ("sede=3", "sede: no such key; did you mean seed?"),
+    ("recipe.optimizer.lrr=1", "recipe.optimizer.lrr: no such key; did you mean lr?"),
+    ("+sede=3", "sede: no such key; did you mean seed?"),
+    ("~seed", "seed: is missing"),
+    ("seed=abc", "seed=abc: should be a valid integer"),
+    ("seed=-1", "seed=-1: should be greater than or equal to 0"),
+    ("seed=1.5", "seed=1.5: should be a valid integer"),
+    ("seed=0,1", "seed=0,1: several values need -m, a multirun; a list is written seed=[0,1]"),
+    ("study=../elsewhere", "study=../elsewhere: give a name of letters"),
+    ("fresh=maybe", "fresh=maybe: should be a valid boolean"),
+    ("foo", "foo: cannot be read; write key=value"),
+    ("transform=[affine", "transform=[affine: cannot be read"),
+    ("--foo", "--foo: no such flag"),
+    ("--config-dir=nowhere", "no such directory"),
+    (
+        "placement=deep placement.depth=7",
+        "placement.depth=7: there is no such stage; this backbone's depths and shapes are "
+        "0: 1x28x28, 1: 32x10x10, 2: 64x2x2",
+    ),
+    ("placement=deep placement.depth=0", "placement.depth=0: should be greater than or equal to 1"),
+    ("placement=deep placement.depth=1.5", "placement.depth=1.5: should be a valid integer"),
+    ("backbone=fcn placement=deep", "a transformer needs an image of 2x2 or more there"),
+    ("backbone.channels=[8,8,8]", "give one kernel size for each stage"),
+    ("backbone.channels=[8,-8]", "should be greater than 0"),
+    ("backbone.kernels=[9,11]", "stage 2 leaves nothing of a 1x28x28 image"),
+    ("recipe.epochs=0", "recipe.epochs=0: should be greater than 0"),
+    ("recipe.steps=10", "recipe.epochs=8 and recipe.steps=10: give one of them, the other null"),
+    ("recipe.optimizer.lr=fast", "recipe.optimizer.lr=fast: should be a valid number"),
+    ("recipe.optimizer._target_=torch.optim.Adamw", "recipe.optimizer._target_=torch.optim.Adamw: cannot be imported"),
+    ("transform._target_=pathlib.Path", "transform"),
+    ("data.distortion.rotation=[90,-90]", "give [low, high]"),
+    ("data.distortion.position=left", "should be 'centre' or 'anywhere'"),
+    ("data.validation_size=-1", "data.validation_size=-1: should be greater than or equal to 0"),
+    ("data.validation_size=60000", "take more than the 60000 training images there are"),
+    ("transform.lr_multiplier=-1", "transform.lr_multiplier=-1: should be greater than or equal to 0"),
+    ("trainer.devices=0", "trainer.devices=0: give a number of devices from 1"),
+    ("trainer.precision=half", "trainer.precision=half: should be"),
+    ("+trainer.colour=blue", "trainer.colour: no such option"),
+    ("logger=wandb logger.wandb.mode=loud", "logger.wandb.mode=loud: should be 'auto', 'online', 'offline' or"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), WRONG, ids=[command for command, _ in WRONG])
+def test_a_wrong_choice_is_one_line_and_leaves_nothing(command: str, message: str, tmp_path: Path):
+    with pytest.raises(StnlabError) as caught:
+        main([*command.split(), "callbacks=quiet"] + ([] if "logger" in command else ["logger=none"]))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert list(tmp_path.glob("runs/*/*/run.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "argument"), [("train", "placement=inptu"), ("report", "nowhere"), ("evaluate", "x=1")]
+)
+def test_a_real_process_says_it_in_one_line_with_status_1(module: str, argument: str):
+    done = subprocess.run(
+        [sys.executable, "-m", f"stnlab.{module}", argument], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(StnlabError, match="torch finds no GPU here; use trainer=cpu"):
+        main([*QUICK, "trainer=gpu"])
+
+
+def test_multirun_trains_each_cell_once_and_skips_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    sweep = ["-m", *QUICK, "study=mine", "placement=none,deep", "transform=affine,rotation_scale", "seed=0,1"]
+    main(sweep)
+    assert capsys.readouterr().out.count(": starts") == 6
+    runs = find_runs(tmp_path / "runs" / "mine")
+    assert len(runs) == 6
+    assert {run.state for run in runs} == {"done"}
+    results = {"config.yaml", "run.json", "metrics.csv", "metrics.json", "predictions.npz", "evaluation.npz"}
+    assert {path.name for path in runs[0].path.iterdir()} == results | {"checkpoints", ".lock"}
+
+    stamps = [run.last_checkpoint.stat().st_mtime_ns for run in runs]
+    main([*sweep[:-1], "seed=0,1,2"])
+    out = capsys.readouterr().out
+    assert out.count("done already") == 9
+    assert out.count(": starts") == 3
+    assert [run.last_checkpoint.stat().st_mtime_ns for run in runs] == stamps
+
+
+def test_a_failing_job_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(StnlabError, match="one job failed as told above"):
+        main(["-m", *QUICK, "study=mine", "placement=deep", "placement.depth=1,9,2"])
+    assert "failed: " in capsys.readouterr().err
+    assert len(find_runs(tmp_path / "runs" / "mine")) == 2
+
+
+def test_an_ablation_is_a_multirun_without_the_flag(tmp_path: Path):
+    main(["ablation=demo", "study=small", *QUICK, "transform=affine"])
+    assert len(find_runs(tmp_path / "runs" / "small")) == 3
+
+
+def test_help_is_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "mine" / "backbone").mkdir(parents=True)
+    (tmp_path / "mine" / "backbone" / "own.yaml").write_text("# My own backbone\n_target_: my.backbone\n")
+    assert main(["--help", "--config-dir", str(tmp_path / "mine")]) == 0
+    text = capsys.readouterr().out
+    for words in ("* mnist_rotated", "rotation_scale", "+-90 degrees", "My own backbone", "Examples:", "seed=0"):
+        assert words in text
+
+
+def test_a_users_own_backbone_and_transform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from stnlab.geometry.maps import AffineMap\n"
+        "from stnlab.geometry.transforms import Transform\n"
+        "from stnlab.models.backbones import Backbone\n"
+        "def tiny(input_shape: tuple[int, ...], outputs: int, width: int) -> Backbone:\n"
+        "    return Backbone([nn.Conv2d(input_shape[0], width, 3, stride=3)], input_shape, outputs)\n"
+        "class Shift(Transform):\n"
+        "    parameters = 2\n"
+        "    def __call__(self, theta, aspect=1.0):\n"
+        "        return AffineMap(torch.cat([torch.eye(2).expand(len(theta), 2, 2), theta.float()[:, :, None]], 2))\n"
+    )
+    for group, text in (("backbone", "_target_: mine.tiny\nwidth: 4\n"), ("transform", "_target_: mine.Shift\n")):
+        (tmp_path / "conf" / group).mkdir(parents=True)
+        (tmp_path / "conf" / group / "own.yaml").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    quick = [one for one in QUICK if not one.startswith("backbone")]
+    main(["--config-dir=conf", "backbone=own", "transform=own", "study=own", *quick])
+    (run,) = find_runs(tmp_path / "runs" / "own")
+    assert run.name.startswith("mnist_rotated-own-input-own-smoke-s0-")
+    with pytest.raises(StnlabError, match=r"backbone.width=wide: should be a valid integer"):
+        main(["--config-dir=conf", "backbone=own", "backbone.width=wide", *quick])

@@ -1,0 +1,49 @@
+import functools
+
+import pytest
+import torch
+from torch import nn
+
+from stnlab.errors import StnlabError
+from stnlab.training.recipe import Recipe, one_cycle, staircase
+
+
+def test_one_cycle_rises_to_one_and_falls_to_the_end():
+    cycle = functools.partial(one_cycle, warmup=0.25, final=0.1)
+    assert [cycle(0.0), cycle(0.125), cycle(0.25)] == [0.0, 0.5, 1.0]
+    assert cycle(0.625) == pytest.approx(0.55)
+    assert cycle(1.0) == pytest.approx(0.1)
+    assert one_cycle(0.0, warmup=0.0) == 1.0
+
+
+def test_the_papers_staircase_over_its_150000_steps():
+    rates = [0.01 * staircase(step / 150_000, [1 / 3, 2 / 3], 0.1) for step in (0, 49_999, 50_000, 99_999, 100_000)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+def recipe(**changes) -> Recipe:
+    choice = {
+        "batch_size": 4,
+        "eval_batch_size": 4,
+        "optimizer": functools.partial(torch.optim.SGD, lr=0.5),
+        "schedule": functools.partial(one_cycle, warmup=0.5),
+        "epochs": 2,
+    }
+    return Recipe(**{**choice, **changes})
+
+
+def test_each_localizer_has_its_learning_rate_and_all_follow_the_schedule():
+    one, two = nn.Linear(1, 1), nn.Linear(1, 1)
+    optimizer, schedule = recipe().optimise(list(one.parameters()), [(0.1, list(two.parameters()))], steps=4)
+    rates = []
+    for _ in range(4):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    assert rates == [pytest.approx([rate, 0.1 * rate]) for rate in (0.0, 0.25, 0.5, 0.25)]
+
+
+@pytest.mark.parametrize("length", [{"epochs": None}, {"steps": 10}])
+def test_the_length_is_given_once(length):
+    with pytest.raises(StnlabError, match="give one of them, the other null"):
+        recipe(**length)

@@ -1,0 +1,164 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import stnlab
+from stnlab.compose import compose
+from stnlab.errors import StnlabError
+from stnlab.evaluation.calibration import measure
+from stnlab.runs.directory import RunDirectory
+from stnlab.training.recorder import Recorder
+from stnlab.training.run import train_run
+
+Train = Callable[..., RunDirectory]
+SMALL = ["recipe=smoke", "logger=none", "callbacks=quiet", "trainer=cpu", "trainer.threads=2"]
+SMALL += ["data.train_size=1000", "data.validation_size=500", "data.test_size=500"]
+SMALL += ["recipe.steps=null", "recipe.epochs=3", "backbone.channels=[8,8]", "localizer.channels=[8,8]"]
+
+
+@pytest.fixture
+def train(tmp_path: Path, mnist_root: Path) -> Train:
+    def start(*overrides: str, study: str = "study") -> RunDirectory:
+        places = [f"data.root={mnist_root}", f"runs_dir={tmp_path}", f"study={study}"]
+        return train_run(compose("train", [*SMALL, *places, *overrides]))
+
+    return start
+
+
+def test_a_smoke_run_beats_chance_by_far_and_leaves_everything_behind(tmp_path: Path, mnist_root: Path):
+    overrides = ["recipe=smoke", "logger=none", "callbacks=quiet", "trainer=cpu", f"runs_dir={tmp_path}"]
+    run = train_run(compose("train", [*overrides, f"data.root={mnist_root}", "data.test_size=2000"]))
+    assert run.state == "done"
+    assert run.metrics["test/error"] < 0.5
+    assert {f"test/{name}" for name in ("error", "accuracy", "ece", "nll", "brier")} <= run.metrics.keys()
+    assert run.info["images_seen"] == 40 * 128
+    assert run.info["train_seconds"] > 0
+    assert run.info["images_per_second"] == pytest.approx(40 * 128 / run.info["train_seconds"], rel=0.01)
+    assert [row["step"] for row in run.history] == [40]
+
+    test, val = run.predictions("test"), run.predictions("val")
+    assert test is not None
+    assert val is not None
+    assert (len(test.labels), len(val.labels)) == (2000, 5000)
+    assert test.warps is not None
+    assert test.poses is not None
+    assert test.warps.shape == test.poses.shape == (2000, 1, 9, 2)
+    angle = test.pose_parameters["rotation"][:, 0]
+    right = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    np.testing.assert_allclose(test.poses[:, 0, 5], right, atol=1e-6)
+
+    loaded = stnlab.load_run(run.path, data_root=str(mnist_root))
+    before = torch.from_numpy(run.examples().images).float() / 255
+    logits = loaded.network((before - 0.1307) / 0.3081).logits
+    np.testing.assert_allclose(logits.detach().numpy(), test.logits[:16], atol=0.05)
+
+
+def test_the_same_choices_give_the_same_bits(train: Train):
+    first, second = train(study="first"), train(study="second")
+    assert first.name == second.name
+    assert (first.path / "metrics.json").read_bytes() == (second.path / "metrics.json").read_bytes()
+    assert (first.path / "metrics.csv").read_bytes() == (second.path / "metrics.csv").read_bytes()
+    assert train("seed=1").metrics != first.metrics
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(train: Train, monkeypatch: pytest.MonkeyPatch):
+    undisturbed = train(study="undisturbed")
+    original = Recorder.on_train_epoch_end
+
+    def interrupt(self: Recorder, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise RuntimeError("pulled the plug\nsecond line")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="pulled the plug"):
+        patch.setattr(Recorder, "on_train_epoch_end", interrupt)
+        train(study="disturbed")
+    half = RunDirectory(undisturbed.path.parents[1] / "disturbed" / undisturbed.name)
+    assert half.state == "failed"
+    assert half.info["error"] == "RuntimeError: pulled the plug"
+    assert len(half.history) == 2
+
+    whole = train(study="disturbed")
+    assert whole.state == "done"
+    assert whole.info["error"] is None
+    assert whole.info["images_seen"] == 3000
+    assert whole.metrics == undisturbed.metrics
+    assert whole.history == undisturbed.history
+
+
+def test_fresh_starts_over(train: Train):
+    first = train()
+    checkpoint = first.last_checkpoint.stat().st_mtime_ns
+    again = train("fresh=true")
+    assert again.metrics == first.metrics
+    assert again.info["images_seen"] == 3000
+    assert again.last_checkpoint.stat().st_mtime_ns != checkpoint
+
+
+def test_without_validation_there_are_no_validation_results(train: Train):
+    run = train("data.validation_size=0", "placement=none")
+    assert not [name for name in run.metrics if name.startswith("val/")]
+    assert not run.best_checkpoint.exists()
+    assert run.predictions("val") is None
+    test = run.predictions("test")
+    assert test is not None
+    assert test.warps is None
+
+
+def test_metrics_are_those_of_the_saved_predictions_and_of_lightning(train: Train):
+    run = train("placement=deep", "transform=rotation_scale")
+    for split in ("test", "val"):
+        found = run.predictions(split)  # type: ignore[arg-type]
+        assert found is not None
+        for name, value in measure(found.logits, found.labels).items():
+            assert run.metrics[f"{split}/{name}"] == value
+    last = run.history[-1]
+    assert last["val/accuracy"] == pytest.approx(run.metrics["val/accuracy"], abs=1e-6)
+    assert last["val/ece"] == pytest.approx(run.metrics["val/ece"], abs=1e-6)
+    assert last["val/loss"] == pytest.approx(run.metrics["val/nll"], abs=1e-5)
+
+
+def test_steps_shorter_and_longer_than_an_epoch(train: Train):
+    short = train("recipe.epochs=null", "recipe.steps=3")
+    assert [row["step"] for row in short.history] == [3]
+    assert "val/error" in short.history[0]
+    long = train("recipe.epochs=null", "recipe.steps=11")
+    assert [row["step"] for row in long.history] == [8, 11]
+    assert "val/error" in long.history[0]
+    assert "val/error" not in long.history[1]
+
+
+def test_a_transformer_without_freedom_starts_and_ends_as_the_plain_network(train: Train):
+    plain, identity = train("placement=none"), train("placement=input", "transform=identity")
+    assert plain.info["parameters"] == identity.info["parameters"]
+    assert abs(plain.metrics["test/error"] - identity.metrics["test/error"]) < 0.1
+
+
+def test_a_run_at_work_is_left_alone(train: Train):
+    run = train()
+    with run.lock(), pytest.raises(StnlabError, match="another process"):
+        train("fresh=true")
+    assert run.state == "done"
+
+
+def test_a_damaged_checkpoint_is_named(train: Train, mnist_root: Path):
+    run = train()
+    run.last_checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(StnlabError, match=r"last.ckpt: cannot be loaded"):
+        stnlab.load_run(run.path, data_root=str(mnist_root))
+    run.update(state="running")
+    with pytest.raises(StnlabError, match=r"last.ckpt: cannot be loaded .* fresh=true"):
+        train()
+
+
+def test_run_json_names_code_and_machine(train: Train):
+    info = json.loads((train().path / "run.json").read_text())
+    assert info["version"]
+    assert info["threads"] == 2
+    assert info["device"].startswith("cpu")
+    assert info["precision"] == "32-true"
