@@ -11,8 +11,6 @@ from stnlab.errors import StnlabError
 def run_command(body: Callable[[list[str]], int | None]) -> None:
     """Call the body with the command line's arguments and exit with its status (None: 0)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for chatty in ("pytorch_lightning", "lightning_fabric", "lightning"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # its notices on devices and tips, not its warnings
     try:
         status = body(sys.argv[1:])
     except StnlabError as error:

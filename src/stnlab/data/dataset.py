@@ -11,8 +11,8 @@ from stnlab.data.raw import RawImages
 class Dataset(ABC):
     """What is known before a file is read.
 
-    sizes: images to train and to test with, None if only the files tell. channels, classes: of an image. heads: labels an image has (digits of a number, say). mean, std: per channel, of
-    images in [0, 1], for normalisation.
+    sizes: images to train and to test with, None if only the files tell. channels, classes: of an image. heads:
+    labels an image has (digits of a number, say). mean, std: per channel, of images in [0, 1], for normalisation.
     """
 
     sizes: ClassVar[tuple[int, int] | None] = None

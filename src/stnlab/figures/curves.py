@@ -37,7 +37,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
     figure.legend(
         loc="outside upper left", ncols=5, fontsize=style.SMALL, labelcolor=style.INK, frameon=False, handlelength=1.6
     )
-    return style.laid_out(figure)
+    return style.lay_out(figure)
 
 
 def _error(row: Row) -> float | None:

@@ -20,13 +20,14 @@ def reliability_diagram(
     than it says), blue underconfident. Whiskers: Wilson's 95% interval of a bin's accuracy.
     """
     figure = style.new_figure(3.2, 3.9)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+    room = {"left": 0.2, "right": 0.95, "bottom": 0.11, "top": 0.89, "hspace": 0.14}
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw=room)
     _accuracy(above, bins)
     _counts(below, bins)
     printed = f"ECE {100 * ece:.2f}%" + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
-    figure.suptitle(title, fontsize=style.TEXT, color=style.INK, weight="bold")
     above.set_title(printed, fontsize=style.SMALL, color=style.INK)
-    return style.laid_out(figure)
+    figure.text(0.575, 0.985, title, fontsize=style.TEXT, color=style.INK, weight="bold", ha="center", va="top")
+    return figure
 
 
 def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:

@@ -32,14 +32,15 @@ PIXELS_PER_INCH = 200
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, on white (transparent once it is an SVG), with a layout that fits."""
-    return Figure(figsize=(width, height), dpi=PIXELS_PER_INCH, facecolor="white", layout="constrained")
+    """An empty figure of that size in inches, on white (transparent once it is an SVG)."""
+    return Figure(figsize=(width, height), dpi=PIXELS_PER_INCH, facecolor="white")
 
 
-def laid_out(figure: Figure) -> Figure:
-    """The figure with everything where it belongs for good: a layout left on is worked out twice in every save."""
+def lay_out(figure: Figure) -> Figure:
+    """The figure with everything moved to where it fits, once: a layout engine left on does so twice in every save."""
+    figure.set_layout_engine("constrained")
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     return figure
 
 

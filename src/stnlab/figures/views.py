@@ -72,7 +72,6 @@ def _grid(margins: Sequence[float], columns: int, widest: float, title: str) -> 
     head = 0.22 + (0.24 if title else 0.0)
     left, width, height = 0.3, 0.3 + CELL * columns, head + sum(heights) + 0.05
     figure = style.new_figure(width, height)
-    figure.set_layout_engine("none")
     if title:
         figure.text(0.06 / width, 1 - 0.04 / height, title, va="top", weight="bold", **TYPE | {"fontsize": style.TEXT})
     room = {"left": left / width, "right": 1, "bottom": 0.05 / height, "top": 1 - head / height}

@@ -60,7 +60,7 @@ def _facts(runs: Sequence[Run]) -> dict[str, str]:
     facts = {
         "when": f"{when}; {seconds / 60:.1f} minutes of training" if when else "",
         "where": ", ".join(part for part in (_distinct(runs, "host"), _distinct(runs, "device")) if part),
-        "how": ", ".join([*([f"{threads} threads"] if threads else []), _distinct(runs, "precision")]),
+        "how": ", ".join(part for part in (threads and f"threads: {threads}", _distinct(runs, "precision")) if part),
         "code": ", ".join(sorted({code_name(run.info) for run in runs})),
     }
     return {name: value for name, value in facts.items() if value}

@@ -89,7 +89,7 @@ class Classifier(pl.LightningModule):
         self.predictions = {}
         for split, parts in self._collected.items():
             self.predictions[split] = _in_order(_gathered(parts))
-        self.log_dict({name: value for name, value in self.metrics().items() if name.startswith("test/")})
+        self._log_all({name: value for name, value in self.metrics().items() if name.startswith("test/")})
 
     def metrics(self) -> dict[str, float]:
         """Final results of the tested splits, named `<split>/<measure>`."""
@@ -110,7 +110,11 @@ class Classifier(pl.LightningModule):
     def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
         values = metrics.collect()
         values["error"] = 1 - values["accuracy"]
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
+        self._log_all({f"{split}/{name}": value for name, value in values.items()}, shown=split == "val")
+
+    def _log_all(self, values: dict[str, float], shown: bool = False) -> None:
+        # Every process holds the same values already; Lightning warns unless it may average them.
+        self.log_dict(values, prog_bar=shown, sync_dist=self.trainer.world_size > 1)
 
 
 def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def wandb(
     else:
         chosen = mode
     choices = config["choices"]
-    return WandbLogger(
+    logger = WandbLogger(
         project=project,
         entity=entity,
         name=run.name,
@@ -39,6 +39,8 @@ def wandb(
         resume="allow" if chosen == "online" else None,
         settings=wandb_package.Settings(silent=True, console="off"),
     )
+    logger._wandb_init.pop("anonymous", None)  # Lightning 2.6 passes on what wandb 0.31 warns of
+    return logger
 
 
 def csv(run: RunDirectory) -> CSVLogger:

@@ -1,6 +1,7 @@
 """One run from start, or from where it was interrupted, to its results."""
 
 import datetime
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -83,6 +84,8 @@ def build_trainer(
     given = {"run": run, "config": normalised}
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
+    for chatty in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # its notices on devices and its tips, not its warnings
     try:
         trainer: pl.Trainer = build(
             options,
