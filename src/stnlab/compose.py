@@ -101,7 +101,7 @@ def compose(name: str, overrides: Sequence[str]) -> Config:
 
 
 def to_config(composed: DictConfig) -> Config:
-    """Plain dictionaries, interpolations resolved, with the names of the choices made under `choices`."""
+    """Plain dictionaries, interpolations resolved, with the names of the choices made and the overrides typed."""
     chosen = HydraConfig.get().runtime.choices
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
@@ -110,7 +110,8 @@ def to_config(composed: DictConfig) -> Config:
         raise StnlabError(explain(error, ())) from error
     assert isinstance(config, dict)
     names = {group: chosen[group] for group in GROUPS[:6] if group in chosen}
-    return {str(key): value for key, value in config.items()} | {"choices": names}
+    overrides = list(HydraConfig.get().overrides.task)
+    return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": overrides}
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> str:

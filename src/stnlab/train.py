@@ -48,7 +48,7 @@ def check_settings(config: Config) -> None:
     from stnlab.choices import check
 
     types: dict[str, Any] = {"seed": Annotated[int, Ge(0)], "study": str, "runs_dir": str, "fresh": bool}
-    types |= dict.fromkeys((*CHOSEN, *COLLECTED), dict[str, Any]) | {"choices": dict[str, Any]}
+    types |= dict.fromkeys((*CHOSEN, *COLLECTED), dict[str, Any]) | {"choices": dict[str, Any], "overrides": list[str]}
     for key in config:
         if key not in types:
             raise StnlabError(f"{key}: no such key{nearest(key, set(types) - {'choices'})}")

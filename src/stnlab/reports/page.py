@@ -75,10 +75,13 @@ def _distinct(runs: Sequence[Run], key: str) -> str:
 
 
 def _command(cell: Cell, study: str) -> str:
-    """What trains a cell, from its choices and the values that tell it from its neighbours."""
-    choices = cell.config["choices"]
-    overrides = [f"{group}={choices[group]}" for group in GROUPS if group in choices]
-    overrides += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
+    """What trains a cell: the overrides its first run was started with, for all its seeds."""
+    typed = cell.runs[0].info.get("overrides")
+    if typed is None:
+        choices = cell.config["choices"]
+        typed = [f"{group}={choices[group]}" for group in GROUPS if group in choices]
+        typed += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
+    overrides = [one for one in typed if not one.startswith(("seed=", "study=", "fresh="))]
     seeds = ",".join(str(run.seed) for run in cell.runs)
     many = ["-m"] if len(cell.runs) > 1 else []
     return shlex.join(["python", "-m", "stnlab.train", *many, *overrides, f"seed={seeds}", f"study={study}"])

@@ -15,7 +15,8 @@ from stnlab.reports.study import Report, Row
 NUMBERS = ("n", "error %", "ECE %", "NLL", "Brier", "Δ error", "p")
 MEASURES = ["error", "error_low", "error_high", "ece", "ece_low", "ece_high", "nll", "brier", "intervals_cover"]
 COMPARED = ["baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "test", "compared_seeds"]
-CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, "problems"]
+TRAINING = ["val_error", "val_ece", "parameters", "images_seen", "train_seconds"]
+CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, "problems"]
 """After the columns that tell the cells apart. Fractions, not percent; empty where there is nothing to say."""
 
 
@@ -65,7 +66,18 @@ def _csv_values(row: Row) -> dict[str, str | float]:
         values |= {"baseline": row.baseline.name, "p": found.p, "p_holm": found.p_holm, "test": found.test}
         values |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
         values["compared_seeds"] = found.n_seeds
-    return values
+    return values | _training_values(row)
+
+
+def _training_values(row: Row) -> dict[str, float]:
+    """Means over the seeds with results: validation (what choices are made on), size and cost."""
+    recorded = [run.info | run.directory.metrics for run in row.cell.finished]
+    names = {"val/error": "val_error", "val/ece": "val_ece"} | {name: name for name in TRAINING[2:]}
+    return {
+        column: sum(one[name] for one in recorded) / len(recorded)
+        for name, column in names.items()
+        if recorded and all(name in one for one in recorded)
+    }
 
 
 def to_markdown(report: Report) -> bytes:

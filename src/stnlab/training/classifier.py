@@ -64,7 +64,7 @@ class Classifier(pl.LightningModule):
         logits = self(batch.image).logits
         loss = _cross_entropy(logits, batch.label)
         self.train_metrics.update(loss.detach(), logits.detach(), batch.label)
-        self.log("train/loss_step", loss.detach(), prog_bar=True, logger=bool(self.trainer.loggers))
+        self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
         return loss * (len(batch.label) * self.trainer.world_size / batch.global_size)
 
@@ -110,11 +110,11 @@ class Classifier(pl.LightningModule):
     def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
         values = metrics.collect()
         values["error"] = 1 - values["accuracy"]
-        self._log_all({f"{split}/{name}": value for name, value in values.items()}, shown=split == "val")
+        self._log_all({f"{split}/{name}": value for name, value in values.items()})
 
-    def _log_all(self, values: dict[str, float], shown: bool = False) -> None:
+    def _log_all(self, values: dict[str, float]) -> None:
         # Every process holds the same values already; Lightning warns unless it may average them.
-        self.log_dict(values, prog_bar=shown, sync_dist=self.trainer.world_size > 1)
+        self.log_dict(values, sync_dist=self.trainer.world_size > 1)
 
 
 def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:

@@ -41,13 +41,13 @@ def run_figures(run: RunDirectory) -> dict[str, Figure]:
     assert test is not None
     confidence, correct = confidences(test.logits, test.labels)
     bins = reliability_bins(confidence, correct)
-    figures = {"reliability": reliability_diagram(bins, ece(confidence, correct), run.name)}
+    figures = {"reliability": reliability_diagram(bins, ece(confidence, correct))}
     examples = run.examples()
     if test.warps is not None and examples.before:
         rows = examples.indices
         corners = test.warps[rows][:, :, list(CORNERS)]
         predicted = test.logits[rows].argmax(-1)
         figures["views"] = views_grid(
-            examples.images, examples.before, examples.after, corners, test.labels[rows], predicted, run.name
+            examples.images, examples.before, examples.after, corners, test.labels[rows], predicted
         )
     return figures

@@ -43,7 +43,7 @@ def train_run(config: Config) -> RunDirectory:
             if config["fresh"]:
                 run.clear()
             print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
-            run.start(normalised, _environment(trainer, components))
+            run.start(normalised, {"overrides": config["overrides"]} | _environment(trainer, components))
         try:
             with _closed_loggers(trainer):
                 _fit_and_test(run, components, trainer, recorder)
