@@ -21,10 +21,17 @@ def here(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 WRONG = [
-    ("placement=inptu", "placement=inptu: no such choice; did you mean input? (choices: deep, input, none)"),
+    (
+        "placement=inptu",
+        "placement=inptu: no such choice; did you mean input? (choices: deep, input, none, parallel, separate, "
+        "shared, stacked)",
+    ),
     ("logger=[wandb,foo]", "logger=foo: no such choice (choices: csv, none, tensorboard, wandb)"),
-    ("placement.detph=1", "placement.detph: no such key; there are no options here"),
-    ("placement=deep placement.detph=1", "placement.detph: no such key; did you mean depth? (choices: depth)"),
+    ("placement=none placement.detph=1", "placement.detph: no such key; there are no options here"),
+    (
+        "placement=deep placement.detph=1",
+        "placement.detph: no such key; did you mean depth? (choices: depth, iterations)",
+    ),
     ("sede=3", "sede: no such key; did you mean seed?"),
     ("recipe.optimizer.lrr=1", "recipe.optimizer.lrr: no such key; did you mean lr?"),
     ("+sede=3", "sede: no such key; did you mean seed?"),

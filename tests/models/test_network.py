@@ -4,26 +4,50 @@ import pytest
 import torch
 
 from stnlab.errors import StnlabError
+from stnlab.geometry.sampling import sample
 from stnlab.geometry.transforms import Affine, Identity, RotationScale
 from stnlab.models.backbones import cnn, fcn
 from stnlab.models.localizers import conv
-from stnlab.models.network import Network, assemble
-from stnlab.models.placement import Site, at_input, deep, none
+from stnlab.models.network import Image, Network, assemble
+from stnlab.models.placement import Site, at_input, deep, none, parallel, separate, shared, stacked
 
 BACKGROUND = torch.tensor([-0.4242])
 
 
-def network(sites: tuple[Site, ...], transform=None, heads: int = 1) -> Network:
+def network(sites: tuple[Site, ...], transform=None, heads: int = 1, **choices) -> Network:
     torch.manual_seed(0)
-    backbone = cnn((1, 28, 28), 10 * heads, channels=[6, 8], kernels=[9, 7])
     return assemble(
-        backbone,
+        Image((1, 28, 28), BACKGROUND),
+        lambda shape: cnn(shape, 10 * heads, channels=[6, 8], kernels=[9, 7]),
         sites,
         transform or Affine(),
         lambda shape, outputs: conv(shape, outputs, channels=[4, 4], kernel=5, units=[8]),
-        BACKGROUND,
         heads,
+        **choices,
     )
+
+
+def push(net: Network, number: int, entry: int, value: float) -> None:
+    """Let a transformer say the same theta for every image."""
+    localizer = net.transformers[number].localizer
+    with torch.no_grad():
+        list(localizer.parameters())[-1][entry] = value
+
+
+PLACEMENTS = {
+    "input": at_input(),
+    "iterated": at_input(iterations=3),
+    "deep": deep(1),
+    "deepest": deep(2, iterations=2),
+    "shared": shared(1),
+    "shared2": shared(2, iterations=2),
+    "separate": separate(2),
+    "stacked": stacked([0, 1, 2]),
+    "channels": parallel(2),
+    "shared_trunk": parallel(2, "shared_trunk"),
+    "separate_trunks": parallel(3, "separate_trunks", iterations=2),
+}
+EVERY = pytest.mark.parametrize("sites", PLACEMENTS.values(), ids=PLACEMENTS.keys())
 
 
 def test_without_a_transformer_it_is_the_backbone():
@@ -34,29 +58,95 @@ def test_without_a_transformer_it_is_the_backbone():
     assert prediction.warps == prediction.views == prediction.inputs == ()
 
 
-@pytest.mark.parametrize("sites", [at_input(), deep(1), deep(2)])
+@EVERY
 @pytest.mark.parametrize("transform", [Affine(), RotationScale(), Identity()])
 def test_an_untrained_transformer_changes_nothing_beyond_rounding(sites, transform):
     image = torch.randn(3, 1, 28, 28)
-    with_transformer, without = network(sites, transform)(image), network(none())(image)
-    torch.testing.assert_close(with_transformer.logits, without.logits, rtol=0, atol=1e-5)
-    assert with_transformer.views[0].shape == with_transformer.inputs[0].shape
+    prediction = network(sites, transform)(image)
+    for view, reached in zip(prediction.views, prediction.inputs, strict=True):
+        torch.testing.assert_close(view, reached, rtol=0, atol=1e-5)
+    if sites[0].count == 1 and not isinstance(transform, Identity):
+        torch.testing.assert_close(prediction.logits, network(none())(image).logits, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("sites", [at_input(), deep(1)])
+@EVERY
 def test_theta_gets_a_gradient_from_the_first_step(sites):
     net = network(sites)
     net(torch.rand(3, 1, 28, 28)).logits.logsumexp(-1).sum().backward()
+    for _, parameters in net.localizer_parameters():
+        assert parameters[-1].grad is not None
+        assert parameters[-1].grad.abs().sum() > 0
+
+
+@EVERY
+def test_each_view_is_what_reached_the_transformer_seen_through_its_warp(sites):
+    net = network(sites, RotationScale())
+    for number in range(len(net.transformers)):
+        push(net, number, 0, 0.2 + 0.1 * number)
+    prediction = net(torch.rand(2, 1, 28, 28))
+    assert len(prediction.warps) == len(prediction.views) == len(prediction.inputs) == len(net.transformers)
+    for number, (reached, warp, view) in enumerate(
+        zip(prediction.inputs, prediction.warps, prediction.views, strict=True)
+    ):
+        outside = net.transformers[number].background
+        expected = sample(reached, warp, (view.shape[2], view.shape[3]), outside)
+        torch.testing.assert_close(view, expected, rtol=0, atol=1e-5)
+
+
+def test_iterations_compose_and_sample_the_original_once():
+    once, thrice = network(at_input(), RotationScale()), network(at_input(iterations=3), RotationScale())
+    for net in (once, thrice):
+        push(net, 0, 0, math.pi / 6)
+    image = torch.rand(1, 1, 28, 28)
+    torch.testing.assert_close(thrice(image).views[0], image.rot90(1, (2, 3)), rtol=0, atol=1e-5)
+    assert sum(p.numel() for p in once.parameters()) == sum(p.numel() for p in thrice.parameters())
+
+
+def test_shared_trains_the_classifiers_stages_and_separate_its_own():
+    plain, own, copied = (
+        sum(p.numel() for p in network(sites).parameters()) for sites in (none(), shared(1), separate(1))
+    )
+    first_stage = 6 * 82
+    assert copied - own == first_stage
+    assert own > plain
+    net = network(separate(1))
     ((_, parameters),) = net.localizer_parameters()
-    assert parameters[-1].grad is not None
-    assert parameters[-1].grad.abs().sum() > 0
+    assert parameters[0] is next(net.transformers[0].own_features.parameters())
+    assert not set(parameters) & set(net.backbone.parameters())
+
+
+def test_parallel_views_become_channels_or_branches():
+    image = torch.rand(2, 1, 28, 28)
+    as_channels, branches = network(parallel(2)), network(parallel(2, "separate_trunks"))
+    assert as_channels.backbone.shapes[0] == (2, 28, 28)
+    assert as_channels(image).logits.shape == branches(image).logits.shape == (2, 1, 10)
+    (own,) = branches.more_trunks
+    assert not torch.equal(next(own.parameters()), next(branches.backbone.parameters()))
+    shared_trunk = network(parallel(2, "shared_trunk"))
+    push(shared_trunk, 0, 0, 0.3)
+    push(shared_trunk, 1, 0, -0.3)
+    logits, views = shared_trunk(image).logits[:, 0], shared_trunk(image).views
+    features = [shared_trunk.backbone.stages[1](shared_trunk.backbone.stages[0](view)) for view in views]
+    torch.testing.assert_close(logits, shared_trunk.backbone.head(torch.cat(features, 1)))
+
+
+def test_a_smaller_view():
+    small = assemble(
+        Image((1, 40, 48), BACKGROUND),
+        lambda shape: cnn(shape, 10, channels=[6], kernels=[9]),
+        at_input(iterations=2),
+        Affine(),
+        lambda shape, outputs: conv(shape, outputs, channels=[4], kernel=5, units=[8]),
+        view_size=(20, 24),
+    )
+    prediction = small(torch.rand(2, 1, 40, 48))
+    assert prediction.views[0].shape == (2, 1, 20, 24)
+    assert small.backbone.shapes[0] == (1, 20, 24)
 
 
 def test_the_transformer_warps_what_it_localises_on():
     net = network(at_input(), RotationScale())
-    last = list(net.transformers[0].localizer.parameters())[-1]
-    with torch.no_grad():
-        last[0] = math.pi / 2
+    push(net, 0, 0, math.pi / 2)
     image = torch.rand(1, 1, 28, 28)
     prediction = net(image)
     torch.testing.assert_close(prediction.views[0], image.rot90(1, (2, 3)), rtol=0, atol=1e-5)
@@ -66,9 +156,7 @@ def test_the_transformer_warps_what_it_localises_on():
 def test_the_images_surroundings_are_background_and_those_of_features_zero():
     for sites, outside in ((at_input(), -0.4242), (deep(1), 0.0)):
         net = network(sites)
-        last = list(net.transformers[0].localizer.parameters())[-1]
-        with torch.no_grad():
-            last[2] = 5.0
+        push(net, 0, 2, 5.0)
         view = net(torch.rand(1, 1, 28, 28)).views[0]
         torch.testing.assert_close(view, torch.full_like(view, outside))
 
@@ -82,6 +170,12 @@ def test_a_depth_that_does_not_exist_names_those_that_do():
         network(deep(3))
 
 
-def test_a_stage_without_an_image_is_refused():
+@pytest.mark.parametrize("sites", [deep(1), shared(1), separate(1)])
+def test_a_stage_without_an_image_is_refused(sites):
     with pytest.raises(StnlabError, match="needs an image"):
-        assemble(fcn((1, 28, 28), 10, [8]), deep(1), Affine(), lambda shape, outputs: conv, BACKGROUND)
+        assemble(Image((1, 28, 28), BACKGROUND), lambda shape: fcn(shape, 10, [8]), sites, Affine(), lambda *_: conv)
+
+
+def test_stacked_depths_rise():
+    with pytest.raises(StnlabError, match=r"placement.depths=\[1, 0\]: give depths in rising order"):
+        stacked([1, 0])

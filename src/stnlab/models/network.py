@@ -1,53 +1,44 @@
 """A backbone with spatial transformers between its stages."""
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from stnlab.errors import StnlabError
 from stnlab.geometry.maps import PointMap
-from stnlab.geometry.sampling import sample
 from stnlab.geometry.transforms import Transform
-from stnlab.models.backbones import Backbone, Shape
+from stnlab.models.backbones import Backbone, Shape, output_shape
 from stnlab.models.placement import Site
 from stnlab.models.prediction import Prediction
+from stnlab.models.transformer import Size, SpatialTransformer
 
+MakeBackbone = Callable[[Shape], Backbone]
 MakeLocalizer = Callable[[Shape, int], nn.Module]
 
 
-class SpatialTransformer(nn.Module):
-    """Regress theta from an image or features, turn it into a map, sample through it (Jaderberg et al. 2015).
+class Network(nn.Module):
+    """sites: where transformers sit; transformers: those of each site, in the order of the sites and their count.
 
-    localizer: [N, C, H, W] to theta [N, transform.parameters]; None for a transform without parameters. background:
-    [C], what lies outside the input.
+    more_trunks: stages of their own for every branch but the first.
     """
 
-    background: Tensor
-
-    def __init__(self, localizer: nn.Module | None, transform: Transform, background: Tensor) -> None:
-        super().__init__()
-        self.localizer = localizer
-        self.transform = transform
-        self.register_buffer("background", background, persistent=False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, PointMap]:
-        """View and warp: [N, C, H, W] of the same size, and the map from its points to those of x."""
-        height, width = x.shape[-2:]
-        theta = x.new_zeros(len(x), 0) if self.localizer is None else self.localizer(x)
-        warp = self.transform(theta, aspect=width / height)
-        return sample(x, warp, (height, width), self.background), warp
-
-
-class Network(nn.Module):
-    """transformers: (depth, transformer) pairs in the order they act; the backbone's outputs split into heads."""
-
-    def __init__(self, backbone: Backbone, transformers: Sequence[tuple[int, SpatialTransformer]], heads: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        sites: Sequence[Site],
+        transformers: Sequence[SpatialTransformer],
+        heads: int,
+        more_trunks: Sequence[nn.ModuleList] = (),
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.depths = [depth for depth, _ in transformers]
-        self.transformers = nn.ModuleList(transformer for _, transformer in transformers)
+        self.sites = list(sites)
+        self.transformers = nn.ModuleList(transformers)
         self.heads = heads
+        self.more_trunks = nn.ModuleList(more_trunks)
         self.to(memory_format=torch.channels_last)  # CPU and GPU kernels for convolution and pooling are faster so
 
     def forward(self, image: Tensor) -> Prediction:
@@ -55,44 +46,108 @@ class Network(nn.Module):
         warps: list[PointMap] = []
         inputs: list[Tensor] = []
         views: list[Tensor] = []
-        features = image
+        branches = [image]
         for depth in range(len(self.backbone.stages) + 1):
             if depth > 0:
-                features = self.backbone.stages[depth - 1](features)
-            for at, transformer in zip(self.depths, self.transformers, strict=True):
-                if at == depth:
-                    inputs.append(features)
-                    features, warp = transformer(features)
-                    views.append(features)
-                    warps.append(warp)
-        logits = self.backbone.head(features).reshape(len(image), self.heads, -1)
+                branches = [stages[depth - 1](x) for stages, x in zip(self._trunks(branches), branches, strict=True)]
+            for site, transformers in self._at(depth):
+                (reached,) = branches
+                made = [transformer(reached) for transformer in transformers]
+                inputs += [reached] * len(made)
+                views += [view for view, _ in made]
+                warps += [warp for _, warp in made]
+                branches = [view for view, _ in made]
+                if site.join == "channels":
+                    branches = [torch.cat(branches, dim=1)]
+        logits = self.backbone.head(torch.cat(branches, dim=1)).reshape(len(image), self.heads, -1)
         return Prediction(logits, tuple(warps), tuple(inputs), tuple(views))
 
     def localizer_parameters(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """(learning-rate multiplier, parameters) of each transformer's localizer."""
+        """(learning-rate multiplier, parameters) of each transformer."""
         modules = [module for module in self.transformers if isinstance(module, SpatialTransformer)]
         return [(module.transform.lr_multiplier, list(module.parameters())) for module in modules]
 
+    def _at(self, depth: int) -> list[tuple[Site, list[nn.Module]]]:
+        remaining = iter(self.transformers)
+        groups = [(site, [next(remaining) for _ in range(site.count)]) for site in self.sites]
+        return [(site, group) for site, group in groups if site.depth == depth]
+
+    def _trunks(self, branches: list[Tensor]) -> list[nn.ModuleList]:
+        own = [trunk for trunk in self.more_trunks if isinstance(trunk, nn.ModuleList)]
+        return [self.backbone.stages, *own] if own else [self.backbone.stages] * len(branches)
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a network gets: shape (C, H, W), and its background [C] after normalisation."""
+
+    shape: Shape
+    background: Tensor
+
 
 def assemble(
-    backbone: Backbone,
+    image: Image,
+    make_backbone: MakeBackbone,
     sites: Sequence[Site],
     transform: Transform,
     make_localizer: MakeLocalizer,
-    background: Tensor,
     heads: int = 1,
+    view_size: Size | None = None,
 ) -> Network:
-    """Put a transformer at each site. background: [C] of the normalised image; outside features is zero.
+    """Build the backbone for what the transformers hand it, and put them at their sites.
 
+    view_size: (height, width) of views of the image, None for its own. Outside features is zero.
     Raises StnlabError, with the backbone's stages, if a site's depth does not exist or holds no image.
     """
+    on_image = [site for site in sites if site.depth == 0]
+    if view_size and (len(on_image) != 1 or len(sites) != 1):
+        raise StnlabError(f"sampler.size={list(view_size)}: only one transformer on the image can change its size")
+    channels = image.shape[0] * (on_image[0].count if on_image and on_image[0].join == "channels" else 1)
+    backbone = make_backbone((channels, *(view_size or image.shape[1:])))
     transformers = []
     for site in sites:
-        shape = _image_shape(backbone, site.depth)
-        localizer = make_localizer(shape, transform.parameters) if transform.parameters else None
-        outside = background if site.depth == 0 else torch.zeros(shape[0])
-        transformers.append((site.depth, SpatialTransformer(localizer, transform, outside)))
-    return Network(backbone, transformers, heads)
+        shape = image.shape if site.depth == 0 else _image_shape(backbone, site.depth)
+        outside = image.background if site.depth == 0 else torch.zeros(shape[0])
+        if site.looks_at > site.depth and channels != image.shape[0]:
+            raise StnlabError("placement: views joined as channels cannot share the classifier's stages")
+        for _ in range(site.count):
+            stages = _stages_between(backbone, site)
+            looked_at = shape
+            for stage in stages:
+                looked_at = output_shape(stage, looked_at)
+            localizer = make_localizer(looked_at, transform.parameters) if transform.parameters else None
+            transformers.append(
+                SpatialTransformer(stages, site.own_stages, localizer, transform, outside, site.iterations, view_size)
+            )
+    more_trunks = []
+    for site in sites:
+        if site.join != "channels" and site.count > 1:
+            widen_head(backbone, site.count)
+            copies = site.count - 1 if site.join == "separate_trunks" else 0
+            more_trunks = [make_backbone(backbone.shapes[0]).stages for _ in range(copies)]
+    return Network(backbone, sites, transformers, heads, more_trunks)
+
+
+def widen_head(backbone: Backbone, count: int) -> None:
+    """Let the head take the features of so many branches: its first linear layer gets as many inputs.
+
+    Raises StnlabError if it has no linear layer.
+    """
+    for name, module in backbone.head.named_modules():
+        if isinstance(module, nn.Linear):
+            parent = backbone.head.get_submodule(name.rpartition(".")[0])
+            wide = nn.Linear(count * module.in_features, module.out_features, bias=module.bias is not None)
+            setattr(parent, name.rpartition(".")[2], wide)
+            return
+    raise StnlabError("placement.join: this backbone's head has no linear layer; join the views as channels")
+
+
+def _stages_between(backbone: Backbone, site: Site) -> list[nn.Module]:
+    """The stages from what a site warps to what it looks at: the backbone's own, or a copy with its own weights."""
+    if site.looks_at > 0:
+        _image_shape(backbone, site.looks_at)
+    stages = [backbone.stages[depth] for depth in range(site.depth, site.looks_at)]
+    return [copy.deepcopy(stage) for stage in stages] if site.own_stages else stages
 
 
 def _image_shape(backbone: Backbone, depth: int) -> Shape:

@@ -1,16 +1,39 @@
-"""Where the transformers of a network sit."""
+"""Where the transformers of a network sit, and what each looks at.
+
+A placement is a function that makes `Site`s, and one file in `conf/placement/`. One description serves them all:
+iterated, stacked and parallel transformers differ in its numbers alone.
+"""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Len
+
+from stnlab.errors import StnlabError
+
+Depth = Annotated[int, Ge(0)]
+Stage = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(1)]
+Join = Literal["channels", "shared_trunk", "separate_trunks"]
 
 
 @dataclass(frozen=True)
 class Site:
-    """A transformer that localises on what reaches `depth` and warps it. Depth 0 is the input."""
+    """`count` transformers side by side that warp what reaches `depth` (0: the image, k: after stage k).
+
+    They localise on the features at depth `looks_at`: what reaches them, or those that later stages make of it. Then
+    the stages between are the classifier's own, or a copy if `own_stages`. Each iterates `iterations` times with the
+    same weights: it looks at the view so far, its maps compose, and the original is sampled (Lin & Lucey 2017).
+    join: what becomes of several views: channels of one image, or one branch each through the rest of the network,
+    with the same weights or with their own, joined before the head.
+    """
 
     depth: int
+    looks_at: int
+    own_stages: bool = False
+    iterations: int = 1
+    count: int = 1
+    join: Join = "channels"
 
 
 def none() -> tuple[Site, ...]:
@@ -18,11 +41,33 @@ def none() -> tuple[Site, ...]:
     return ()
 
 
-def at_input() -> tuple[Site, ...]:
+def at_input(iterations: Count = 1) -> tuple[Site, ...]:
     """One transformer on the image (STN-C0)."""
-    return (Site(depth=0),)
+    return (Site(depth=0, looks_at=0, iterations=iterations),)
 
 
-def deep(depth: Annotated[int, Ge(1)]) -> tuple[Site, ...]:
+def deep(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
     """One transformer on the features after stage `depth` (STN-Ck): it localises on them and warps them."""
-    return (Site(depth=depth),)
+    return (Site(depth=depth, looks_at=depth, iterations=iterations),)
+
+
+def shared(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
+    """It localises on the classifier's own features at `depth` and warps the image (STN-SLk, Finnveden et al. 2021)."""
+    return (Site(depth=0, looks_at=depth, iterations=iterations),)
+
+
+def separate(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
+    """As `shared`, with its own copy of the stages before `depth` (STN-DLk, Finnveden et al. 2021)."""
+    return (Site(depth=0, looks_at=depth, own_stages=True, iterations=iterations),)
+
+
+def stacked(depths: Annotated[list[Depth], Len(1)], iterations: Count = 1) -> tuple[Site, ...]:
+    """One transformer at each depth, each acting on what reaches it (multi-ST of Jaderberg et al. 2015 for SVHN)."""
+    if sorted(set(depths)) != depths:
+        raise StnlabError(f"placement.depths={depths}: give depths in rising order, each once")
+    return tuple(Site(depth=depth, looks_at=depth, iterations=iterations) for depth in depths)
+
+
+def parallel(count: Count, join: Join = "channels", iterations: Count = 1) -> tuple[Site, ...]:
+    """`count` transformers on the image (Jaderberg et al. 2015: for addition, and 2x and 4xST-CNN for birds)."""
+    return (Site(depth=0, looks_at=0, iterations=iterations, count=count, join=join),)

@@ -1,5 +1,6 @@
 """From a configuration to the parts of a run. Every choice is checked here, before any data is read."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from stnlab.data.module import ImageData
 from stnlab.errors import StnlabError
 from stnlab.geometry.transforms import Identity, Transform
 from stnlab.models.backbones import Backbone, Shape
-from stnlab.models.network import Network, assemble
+from stnlab.models.network import Image, Network, assemble
 from stnlab.runs.identity import Config
 from stnlab.seeds import seeded
 from stnlab.training.classifier import Classifier
@@ -41,26 +42,28 @@ def build_components(config: Config) -> Components:
 
 def build_network(config: Config, data: ImageData) -> Network:
     """The backbone with its transformers, freshly initialised."""
-    seed: int = config["seed"]
     heads, classes = data.dataset.heads, data.dataset.classes
-    with seeded(seed, "init", "backbone"):
-        built = build(config["backbone"], "backbone", input_shape=data.image_shape, outputs=heads * classes)
-    backbone = _as(Backbone, built, "backbone")
     sites = build(config["placement"], "placement")
     transform = Identity()
     if "transform" in config:
         transform = _as(Transform, build(config["transform"], "transform"), "transform")
-    made = 0
+    made: Counter[str] = Counter()
 
-    def make_localizer(input_shape: Shape, outputs: int) -> nn.Module:
-        nonlocal made
-        made += 1
-        with seeded(seed, "init", "localizer", made):
-            built = build(config["localizer"], "localizer", input_shape=input_shape, outputs=outputs)
-        localizer: nn.Module = _as(nn.Module, built, "localizer")
-        return localizer
+    def make(role: str, of: type[nn.Module], outputs: int, input_shape: Shape) -> Any:
+        """Each in turn has its own seed."""
+        made[role] += 1
+        with seeded(config["seed"], "init", role, made[role]):
+            return _as(of, build(config[role], role, input_shape=input_shape, outputs=outputs), role)
 
-    return assemble(backbone, sites, transform, make_localizer, data.background, heads)
+    with seeded(config["seed"], "init", "rest"):
+        return assemble(
+            Image(data.image_shape, data.background),
+            lambda shape: make("backbone", Backbone, heads * classes, shape),
+            sites,
+            transform,
+            lambda shape, outputs: make("localizer", nn.Module, outputs, shape),
+            heads,
+        )
 
 
 def _as(role: type[Any], built: Any, path: str) -> Any:

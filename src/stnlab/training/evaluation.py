@@ -6,6 +6,7 @@ from stnlab.choices import build
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
 from stnlab.training.loading import load_components
+from stnlab.training.notices import hide_notices
 
 
 def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
@@ -13,6 +14,7 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
 
     config: `trainer` (accelerator, devices, ...) and `root`, the folder of the dataset's files.
     """
+    hide_notices()
     components = load_components(run, config["root"])
     options = {name: value for name, value in config["trainer"].items() if name not in ("threads", "precision")}
     trainer: pl.Trainer = build(

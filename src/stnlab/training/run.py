@@ -1,7 +1,6 @@
 """One run from start, or from where it was interrupted, to its results."""
 
 import datetime
-import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from stnlab.training.components import Components, build_components
 from stnlab.training.examples import make_examples
 from stnlab.training.figures import log_figures
 from stnlab.training.loading import load_checkpoint
+from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder
 
 
@@ -84,8 +84,7 @@ def build_trainer(
     given = {"run": run, "config": normalised}
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
-    for chatty in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # its notices on devices and its tips, not its warnings
+    hide_notices()
     try:
         trainer: pl.Trainer = build(
             options,

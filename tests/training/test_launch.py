@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stnlab.compose import compose
+from stnlab.errors import StnlabError
+from stnlab.runs.directory import RunDirectory, find_runs
+from stnlab.runs.identity import normalise
+from stnlab.training.launch import launch
+
+SMALL = ["recipe=smoke", "recipe.steps=6", "recipe.optimizer.lr=0.001", "callbacks=quiet", "logger=none"]
+SMALL += ["backbone.channels=[4,4]", "data.train_size=500", "data.validation_size=101", "data.test_size=203"]
+
+
+def train(tmp_path: Path, mnist_root: Path, *overrides: str) -> RunDirectory:
+    places = [f"runs_dir={tmp_path}", f"data.root={mnist_root}"]
+    config = compose("train", [*SMALL, *places, *overrides])
+    launch(config, RunDirectory.of(tmp_path / config["study"], normalise(config)))
+    return find_runs(tmp_path / config["study"])[0]
+
+
+def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: Path):
+    one = train(tmp_path, mnist_root, "trainer=cpu", "study=one")
+    two = train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu", "study=two")
+    assert one.name == two.name
+    assert two.info["devices"] == 2
+    assert two.info["images_seen"] == one.info["images_seen"]
+    for split in ("test", "val"):
+        first, second = one.predictions(split), two.predictions(split)  # type: ignore[arg-type]
+        assert first is not None
+        assert second is not None
+        assert np.array_equal(first.indices, second.indices)
+        assert np.array_equal(first.labels, second.labels)
+        assert first.poses is not None
+        np.testing.assert_allclose(second.poses, first.poses, atol=1e-6)
+        np.testing.assert_allclose(second.logits, first.logits, atol=1e-3)
+    assert two.history[-1]["val/loss"] == pytest.approx(one.history[-1]["val/loss"], abs=1e-4)
+    assert two.history[-1]["train/loss"] == pytest.approx(one.history[-1]["train/loss"], abs=1e-4)
+
+
+def test_a_wrong_choice_is_refused_before_processes_start(tmp_path: Path, mnist_root: Path):
+    with pytest.raises(StnlabError, match=r"placement.depth=9: there is no such stage"):
+        train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu", "placement=deep", "placement.depth=9")
