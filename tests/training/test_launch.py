@@ -9,7 +9,7 @@ from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.identity import normalise
 from stnlab.training.launch import launch
 
-SMALL = ["recipe=smoke", "recipe.steps=6", "recipe.optimizer.lr=0.001", "callbacks=quiet", "logger=none"]
+SMALL = ["recipe=smoke", "recipe.steps=4", "recipe.optimizer.lr=0.001", "callbacks=quiet", "logger=none"]
 SMALL += ["backbone.channels=[4,4]", "data.train_size=500", "data.validation_size=101", "data.test_size=203"]
 
 
