@@ -15,9 +15,10 @@ from stnlab.geometry.maps import PointMap
 class Sampler:
     """How views are read from images (Jaderberg et al. 2015, section 3.3).
 
-    mode: `bilinear` (equation 5); `bicubic`, sharper, which may leave the range of the image; `nearest` (equation 4),
-    which copies values and has no gradient in the map, so no localizer learns through it. padding: what lies outside an
-    image: `zeros`, the background; `border`, its nearest pixel; `reflection`, its mirror image.
+    mode: `bilinear` (equation 5); `bicubic` (torch's, a = -0.75), sharper, which may leave the range of the image;
+    `nearest` (equation 4), which copies values and has no gradient in the map, so no localizer learns through it.
+    padding: what lies outside an image: `zeros`, the background; `border`, its nearest pixel; `reflection`, its mirror
+    image.
 
     antialias: where a view shows the image smaller, few of its pixels are read, and details alias; a fixed kernel is
     too small for one scale and too large for another. So the image is halved, with a low-pass filter, again and again,
