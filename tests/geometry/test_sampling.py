@@ -6,6 +6,7 @@ from scipy.ndimage import map_coordinates
 from torch.nn import functional as F
 from torchvision.transforms import functional as tv
 
+from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.geometry.maps import AffineMap, Homography, PointMap, pixel_centres
 from stnlab.geometry.sampling import Sampler, halvings, sample
@@ -182,3 +183,10 @@ def test_half_precision_images_are_sampled_in_full_precision(sampler: Sampler):
         views = sampler(images.bfloat16(), warp, (28, 28))
     assert views.dtype == torch.bfloat16
     torch.testing.assert_close(views, sampler(images.bfloat16().float(), warp, (28, 28)).bfloat16())
+
+
+def test_a_sampler_is_built_from_options_and_wrong_ones_get_one_line():
+    node = {"_target_": "stnlab.geometry.sampling.Sampler"}
+    assert build(node | {"mode": "bicubic", "antialias": True}, "sampler") == Sampler("bicubic", "zeros", True)
+    with pytest.raises(StnlabError, match=r"^sampler.mode=cubic: [^\n]*'bilinear', 'nearest' or 'bicubic'$"):
+        build(node | {"mode": "cubic"}, "sampler")
