@@ -79,7 +79,7 @@ class _Call:
     output: Any
 
 
-class _Part(nn.Module):
+class TimmPart(nn.Module):
     """What is left in a timm model when the other part's children are taken out, called by timm's name for it."""
 
     def __init__(self, model: nn.Module, others: set[str], method: Literal["forward_features", "forward_head"]) -> None:
@@ -105,7 +105,7 @@ def _split(model: Any, name: str, image: Tensor, without_pooling: bool) -> list[
     trunk = {call.name.partition(".")[0] for call in calls}
     if not _is_chain(chain, image, features):
         others = {child for child, _ in model.named_children()} - trunk
-        return [_Part(copy.deepcopy(model), others, "forward_features"), _Part(model, trunk, "forward_head")]
+        return [TimmPart(copy.deepcopy(model), others, "forward_features"), TimmPart(model, trunk, "forward_head")]
     stages: list[nn.Module] = []
     current = nn.Sequential()
     for call in chain:
@@ -115,7 +115,7 @@ def _split(model: Any, name: str, image: Tensor, without_pooling: bool) -> list[
         if any(f"{end}.".startswith(f"{call.name}.") for end in ends):
             stages.append(current)
             current = nn.Sequential()
-    return [*stages, current.append(_Part(model, trunk, "forward_head"))]
+    return [*stages, current.append(TimmPart(model, trunk, "forward_head"))]
 
 
 def _trace(model: Any, image: Tensor) -> tuple[list[_Call], Tensor]:
