@@ -85,7 +85,8 @@ def test_a_wrong_choice_is_one_line_and_leaves_nothing(command: str, message: st
 
 
 @pytest.mark.parametrize(
-    ("module", "argument"), [("train", "placement=inptu"), ("report", "nowhere"), ("evaluate", "x=1")]
+    ("module", "argument"),
+    [("train", "placement=inptu"), ("describe", "placement=inptu"), ("report", "nowhere"), ("evaluate", "x=1")],
 )
 def test_a_real_process_says_it_in_one_line_with_status_1(module: str, argument: str):
     done = subprocess.run(

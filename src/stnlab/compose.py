@@ -33,7 +33,7 @@ def conf_directory() -> Path:
 
 def config_directories(arguments: Sequence[str]) -> list[Path]:
     """The user's own folders of choices: what `--config-dir` names."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
     named = [
         after if flag in ("--config-dir", "-cd") else flag.partition("=")[2]
         for flag, after in pairs

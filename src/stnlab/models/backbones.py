@@ -81,9 +81,17 @@ def cnn(
 
 def fcn(input_shape: Shape, outputs: int, units: Annotated[list[Count], Len(1)]) -> Backbone:
     """The fully connected network of Jaderberg et al. (2015, appendix A.4): stages of linear layer and ReLU."""
+    return Backbone(linear_stages(input_shape, units), input_shape, outputs)
+
+
+def linear_stages(input_shape: Shape, units: Sequence[int], dropout: float = 0.0) -> list[nn.Module]:
+    """A stage of linear layer, ReLU and, unless it is 0, dropout for each of `units`."""
     stages: list[nn.Module] = []
     inputs = torch.Size(input_shape).numel()
     for width in units:
-        stages.append(nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU()))
+        stage = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU())
+        if dropout:
+            stage.append(nn.Dropout(dropout))
+        stages.append(stage)
         inputs = width
-    return Backbone(stages, input_shape, outputs)
+    return stages

@@ -4,15 +4,11 @@ A new localizer is one function or class that makes a module ending in `identity
 `conf/localizer/`.
 """
 
-from typing import Annotated
-
 import torch
-from annotated_types import Gt
 from torch import nn
 
-from stnlab.models.backbones import Shape, output_shape
-
-Count = Annotated[int, Gt(0)]
+from stnlab.models.backbones import Count, Shape, output_shape
+from stnlab.models.conv_net import Entries, conv_stages
 
 
 def identity_layer(inputs: int, outputs: int) -> nn.Linear:
@@ -39,6 +35,12 @@ def conv(input_shape: Shape, outputs: int, channels: list[Count], kernel: Count,
         layers.append(layer)
         shape = output_shape(layer, shape)
     return nn.Sequential(*layers, fc(shape, outputs, units))
+
+
+def conv_net(input_shape: Shape, outputs: int, layers: Entries, units: list[Count]) -> nn.Module:
+    """Convolutional layers listed one by one (the options of `stnlab.models.conv_net.ConvLayer`), then as `fc`."""
+    stages, shape = conv_stages(input_shape, layers, "localizer.layers")
+    return nn.Sequential(*stages, fc(shape, outputs, units))
 
 
 def fc(input_shape: Shape, outputs: int, units: list[Count]) -> nn.Module:
