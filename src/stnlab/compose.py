@@ -20,7 +20,18 @@ from omegaconf.errors import OmegaConfBaseException
 from stnlab.errors import StnlabError, nearest
 
 Config = dict[str, Any]
-GROUPS = ("data", "backbone", "localizer", "placement", "transform", "recipe", "trainer", "callbacks", "logger")
+GROUPS = (
+    "data",
+    "backbone",
+    "localizer",
+    "placement",
+    "transform",
+    "sampler",
+    "recipe",
+    "trainer",
+    "callbacks",
+    "logger",
+)
 FLAGS = ("--multirun", "-m", "--cfg", "-c", "--config-dir", "-cd", "--resolve", "--package", "-p", "--info", "-i")
 
 
@@ -109,7 +120,7 @@ def to_config(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise StnlabError(explain(error, ())) from error
     assert isinstance(config, dict)
-    names = {group: chosen[group] for group in GROUPS[:6] if group in chosen}
+    names = {group: chosen[group] for group in GROUPS if group in chosen}
     overrides = list(HydraConfig.get().overrides.task)
     return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": overrides}
 

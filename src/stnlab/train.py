@@ -9,7 +9,7 @@ from stnlab.errors import StnlabError, nearest
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config, normalise
 
-CHOSEN = ("data", "backbone", "localizer", "placement", "transform", "recipe", "trainer")
+CHOSEN = ("data", "backbone", "localizer", "placement", "transform", "sampler", "recipe", "trainer")
 COLLECTED = ("callbacks", "logger")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 

@@ -4,13 +4,18 @@ from stnlab.geometry.transforms import Affine
 from stnlab.models.backbones import cnn
 from stnlab.models.description import describe
 from stnlab.models.localizers import fc
-from stnlab.models.network import Network, assemble
+from stnlab.models.network import Image, Network, assemble
 from stnlab.models.placement import Site, at_input, deep, none
 
 
 def network(sites: tuple[Site, ...]) -> Network:
-    backbone = cnn((1, 28, 28), 10, channels=[6, 8], kernels=[9, 7])
-    return assemble(backbone, sites, Affine(), lambda shape, outputs: fc(shape, outputs, [5]), torch.zeros(1))
+    return assemble(
+        Image((1, 28, 28), torch.zeros(1)),
+        lambda shape: cnn(shape, 10, channels=[6, 8], kernels=[9, 7]),
+        sites,
+        Affine(),
+        lambda shape, outputs: fc(shape, outputs, [5]),
+    )
 
 
 def test_parameters_and_multiply_adds_are_those_of_the_formulas():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stnlab.errors import StnlabError
-from stnlab.geometry.sampling import sample
+from stnlab.geometry.sampling import Sampler, sample
 from stnlab.geometry.transforms import Affine, Identity, RotationScale
 from stnlab.models.backbones import cnn, fcn
 from stnlab.models.localizers import conv
@@ -130,14 +130,23 @@ def test_parallel_views_become_channels_or_branches():
     torch.testing.assert_close(logits, shared_trunk.backbone.head(torch.cat(features, 1)))
 
 
+def test_the_sampler_is_the_one_chosen():
+    views = []
+    for sampler in (Sampler(), Sampler(mode="bicubic"), Sampler(padding="border")):
+        net = network(at_input(), RotationScale(), sampler=sampler)
+        push(net, 0, 0, 0.4)
+        views.append(net(torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))).views[0])
+    assert not torch.allclose(views[0], views[1])
+    assert not torch.allclose(views[0], views[2])
+
+
 def test_a_smaller_view():
     small = assemble(
         Image((1, 40, 48), BACKGROUND),
         lambda shape: cnn(shape, 10, channels=[6], kernels=[9]),
-        at_input(iterations=2),
+        at_input(iterations=2, size=(20, 24)),
         Affine(),
         lambda shape, outputs: conv(shape, outputs, channels=[4], kernel=5, units=[8]),
-        view_size=(20, 24),
     )
     prediction = small(torch.rand(2, 1, 40, 48))
     assert prediction.views[0].shape == (2, 1, 20, 24)

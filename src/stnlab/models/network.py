@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from stnlab.errors import StnlabError
 from stnlab.geometry.maps import PointMap
+from stnlab.geometry.sampling import Sampler
 from stnlab.geometry.transforms import Transform
 from stnlab.models.backbones import Backbone, Shape, output_shape
 from stnlab.models.placement import Site
 from stnlab.models.prediction import Prediction
-from stnlab.models.transformer import Size, SpatialTransformer
+from stnlab.models.transformer import SpatialTransformer
 
 MakeBackbone = Callable[[Shape], Backbone]
 MakeLocalizer = Callable[[Shape, int], nn.Module]
@@ -92,18 +93,17 @@ def assemble(
     transform: Transform,
     make_localizer: MakeLocalizer,
     heads: int = 1,
-    view_size: Size | None = None,
+    sampler: Sampler = Sampler(),  # noqa: B008  frozen: nobody can change the default
 ) -> Network:
     """Build the backbone for what the transformers hand it, and put them at their sites.
 
-    view_size: (height, width) of views of the image, None for its own. Outside features is zero.
+    Outside features is zero.
     Raises StnlabError, with the backbone's stages, if a site's depth does not exist or holds no image.
     """
     on_image = [site for site in sites if site.depth == 0]
-    if view_size and (len(on_image) != 1 or len(sites) != 1):
-        raise StnlabError(f"sampler.size={list(view_size)}: only one transformer on the image can change its size")
+    height, width = next((site.size for site in on_image if site.size), image.shape[1:])
     channels = image.shape[0] * (on_image[0].count if on_image and on_image[0].join == "channels" else 1)
-    backbone = make_backbone((channels, *(view_size or image.shape[1:])))
+    backbone = make_backbone((channels, height, width))
     transformers = []
     for site in sites:
         shape = image.shape if site.depth == 0 else _image_shape(backbone, site.depth)
@@ -117,7 +117,9 @@ def assemble(
                 looked_at = output_shape(stage, looked_at)
             localizer = make_localizer(looked_at, transform.parameters) if transform.parameters else None
             transformers.append(
-                SpatialTransformer(stages, site.own_stages, localizer, transform, outside, site.iterations, view_size)
+                SpatialTransformer(
+                    stages, site.own_stages, localizer, transform, outside, sampler, site.iterations, site.size
+                )
             )
     more_trunks = []
     for site in sites:

@@ -15,6 +15,7 @@ Depth = Annotated[int, Ge(0)]
 Stage = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(1)]
 Join = Literal["channels", "shared_trunk", "separate_trunks"]
+Size = tuple[Count, Count] | None
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Site:
     the stages between are the classifier's own, or a copy if `own_stages`. Each iterates `iterations` times with the
     same weights: it looks at the view so far, its maps compose, and the original is sampled (Lin & Lucey 2017).
     join: what becomes of several views: channels of one image, or one branch each through the rest of the network,
-    with the same weights or with their own, joined before the head.
+    with the same weights or with their own, joined before the head. size: [height, width] of the views, None: as
+    what they are made of; only for one site, on the image.
     """
 
     depth: int
@@ -34,6 +36,7 @@ class Site:
     iterations: int = 1
     count: int = 1
     join: Join = "channels"
+    size: tuple[int, int] | None = None
 
 
 def none() -> tuple[Site, ...]:
@@ -41,9 +44,9 @@ def none() -> tuple[Site, ...]:
     return ()
 
 
-def at_input(iterations: Count = 1) -> tuple[Site, ...]:
+def at_input(iterations: Count = 1, size: Size = None) -> tuple[Site, ...]:
     """One transformer on the image (STN-C0)."""
-    return (Site(depth=0, looks_at=0, iterations=iterations),)
+    return (Site(depth=0, looks_at=0, iterations=iterations, size=size),)
 
 
 def deep(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
@@ -51,14 +54,14 @@ def deep(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
     return (Site(depth=depth, looks_at=depth, iterations=iterations),)
 
 
-def shared(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
+def shared(depth: Stage, iterations: Count = 1, size: Size = None) -> tuple[Site, ...]:
     """It localises on the classifier's own features at `depth` and warps the image (STN-SLk, Finnveden et al. 2021)."""
-    return (Site(depth=0, looks_at=depth, iterations=iterations),)
+    return (Site(depth=0, looks_at=depth, iterations=iterations, size=size),)
 
 
-def separate(depth: Stage, iterations: Count = 1) -> tuple[Site, ...]:
+def separate(depth: Stage, iterations: Count = 1, size: Size = None) -> tuple[Site, ...]:
     """As `shared`, with its own copy of the stages before `depth` (STN-DLk, Finnveden et al. 2021)."""
-    return (Site(depth=0, looks_at=depth, own_stages=True, iterations=iterations),)
+    return (Site(depth=0, looks_at=depth, own_stages=True, iterations=iterations, size=size),)
 
 
 def stacked(depths: Annotated[list[Depth], Len(1)], iterations: Count = 1) -> tuple[Site, ...]:
@@ -68,6 +71,6 @@ def stacked(depths: Annotated[list[Depth], Len(1)], iterations: Count = 1) -> tu
     return tuple(Site(depth=depth, looks_at=depth, iterations=iterations) for depth in depths)
 
 
-def parallel(count: Count, join: Join = "channels", iterations: Count = 1) -> tuple[Site, ...]:
+def parallel(count: Count, join: Join = "channels", iterations: Count = 1, size: Size = None) -> tuple[Site, ...]:
     """`count` transformers on the image (Jaderberg et al. 2015: for addition, and 2x and 4xST-CNN for birds)."""
-    return (Site(depth=0, looks_at=0, iterations=iterations, count=count, join=join),)
+    return (Site(depth=0, looks_at=0, iterations=iterations, count=count, join=join, size=size),)

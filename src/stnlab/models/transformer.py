@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from stnlab.geometry.maps import PointMap
-from stnlab.geometry.sampling import sample
+from stnlab.geometry.sampling import Sampler
 from stnlab.geometry.transforms import Transform
 
 Size = tuple[int, int]
@@ -26,6 +26,7 @@ class SpatialTransformer(nn.Module):
         localizer: nn.Module | None,
         transform: Transform,
         background: Tensor,
+        sampler: Sampler,
         iterations: int = 1,
         size: Size | None = None,
     ) -> None:
@@ -35,6 +36,7 @@ class SpatialTransformer(nn.Module):
         self._shared_features = () if own_features else tuple(features)
         self.localizer = localizer
         self.transform = transform
+        self.sampler = sampler
         self.iterations = iterations
         self.size = size
         self.register_buffer("background", background, persistent=False)
@@ -44,8 +46,8 @@ class SpatialTransformer(nn.Module):
         height, width = x.shape[2:]
         warp = self._localize(x)
         for _ in range(self.iterations - 1):
-            warp = warp @ self._localize(sample(x, warp, (height, width), self.background))
-        return sample(x, warp, self.size or (height, width), self.background), warp
+            warp = warp @ self._localize(self.sampler(x, warp, (height, width), self.background))
+        return self.sampler(x, warp, self.size or (height, width), self.background), warp
 
     def _localize(self, view: Tensor) -> PointMap:
         aspect = view.shape[3] / view.shape[2]

@@ -41,7 +41,7 @@ def normalise(config: Config) -> Config:
             section.pop(key, None)
     unused: tuple[str, ...] = ()
     if kept["placement"].get("_target_") in WITHOUT_TRANSFORM:
-        unused = ("transform", "localizer")
+        unused = ("transform", "localizer", "sampler")
     elif kept["transform"].get("_target_") in WITHOUT_LOCALIZER:
         unused = ("localizer",)
     for group in unused:

@@ -9,6 +9,7 @@ from torch import nn
 from stnlab.choices import build
 from stnlab.data.module import ImageData
 from stnlab.errors import StnlabError
+from stnlab.geometry.sampling import Sampler
 from stnlab.geometry.transforms import Identity, Transform
 from stnlab.models.backbones import Backbone, Shape
 from stnlab.models.network import Image, Network, assemble
@@ -44,9 +45,10 @@ def build_network(config: Config, data: ImageData) -> Network:
     """The backbone with its transformers, freshly initialised."""
     heads, classes = data.dataset.heads, data.dataset.classes
     sites = build(config["placement"], "placement")
-    transform = Identity()
+    transform, sampler = Identity(), Sampler()
     if "transform" in config:
         transform = _as(Transform, build(config["transform"], "transform"), "transform")
+        sampler = _as(Sampler, build(config["sampler"], "sampler"), "sampler")
     made: Counter[str] = Counter()
 
     def make(role: str, of: type[nn.Module], outputs: int, input_shape: Shape) -> Any:
@@ -63,6 +65,7 @@ def build_network(config: Config, data: ImageData) -> Network:
             transform,
             lambda shape, outputs: make("localizer", nn.Module, outputs, shape),
             heads,
+            sampler,
         )
 
 
