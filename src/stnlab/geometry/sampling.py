@@ -48,13 +48,13 @@ class Sampler:
         """
         with torch.autocast(images.device.type, enabled=False):
             full = images if images.dtype == torch.float64 else images.float()
-            level = None
+            outside = None
             if background is not None and self.padding == "zeros":
-                level = background.to(full.dtype)[:, None, None]
-                full = full - level
+                outside = background.to(full.dtype)[:, None, None]
+                full = full - outside
             read = self._from_pyramid if self.antialias else self._from_image
             view = read(full, point_map, size)
-            return (view if level is None else view + level).to(images.dtype)
+            return (view if outside is None else view + outside).to(images.dtype)
 
     def _from_image(self, images: Tensor, point_map: PointMap, size: tuple[int, int]) -> Tensor:
         return self._read(images, point_map.grid(*size).to(images.dtype))
