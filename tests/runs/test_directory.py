@@ -9,7 +9,12 @@ from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.predictions import Examples, Predictions
 
-CONFIG = {"choices": {"data": "d", "backbone": "b", "placement": "none", "recipe": "r"}, "seed": 0, "placement": {}}
+CONFIG = {
+    "choices": {"data": "d", "backbone": "b", "placement": "none", "recipe": "r"},
+    "seed": 0,
+    "backbone": {},
+    "placement": {},
+}
 
 
 def test_states(tmp_path: Path):

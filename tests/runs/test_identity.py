@@ -95,6 +95,8 @@ def test_the_identity_transform_has_no_localizer():
 def test_the_name_is_short_readable_and_needs_no_quotes():
     name = run_name(normalise(CONFIG))
     assert name == f"mnist_rotated-cnn-deep1-affine-fast-s3-{digest(normalise(CONFIG))}"
+    timm = changed("backbone", {"_target_": "B", "name": "resnet18"})
+    assert run_name(normalise(timm)).startswith("mnist_rotated-resnet18-deep1-")
     long = changed("choices.data", "a b/" * 60)
     assert len(run_name(normalise(long))) <= 96
     assert " " not in run_name(normalise(long))
