@@ -41,6 +41,9 @@ def test_report_needs_nothing_but_the_files(run: RunDirectory, capsys: pytest.Ca
     written = {path.name for path in (run.path.parent / "report").iterdir()}
     assert {"index.html", "results.csv", "results.md"} <= written
     assert "input" in capsys.readouterr().out
+    assert report.main([str(run.path.parent), "baseline=placement=input"]) == 0
+    with pytest.raises(StnlabError, match="basline=x: no such option"):
+        report.main([str(run.path.parent), "basline=x"])
 
 
 def test_what_is_no_finished_run_is_refused(run: RunDirectory):

@@ -46,6 +46,8 @@ WRONG = [
     ("transform=[affine", "transform=[affine: cannot be read"),
     ("--foo", "--foo: no such flag"),
     ("--config-dir=nowhere", "no such directory"),
+    ("--cfg foo", "--cfg foo: give job, hydra or all"),
+    ("--resolve", "add --cfg job"),
     (
         "placement=deep placement.depth=7",
         "placement.depth=7: there is no such stage; this backbone's depths and shapes are "
@@ -58,16 +60,25 @@ WRONG = [
     ("backbone.channels=[8,-8]", "should be greater than 0"),
     ("backbone.kernels=[9,11]", "stage 2 leaves nothing of a 1x28x28 image"),
     ("recipe.epochs=0", "recipe.epochs=0: should be greater than 0"),
-    ("recipe.steps=10", "recipe.epochs=10 and recipe.steps=10: give one of them, the other null"),
+    ("recipe.steps=10", "recipe.epochs=6 and recipe.steps=10: give one of them, the other null"),
+    ("recipe.optimizer.lr=-1", "recipe.optimizer: Invalid learning rate: -1"),
+    ("recipe.schedule.warmup=1", "recipe.schedule.warmup=1: should be less than 1"),
     ("recipe.optimizer.lr=fast", "recipe.optimizer.lr=fast: should be a valid number"),
     ("recipe.optimizer._target_=torch.optim.Adamw", "recipe.optimizer._target_=torch.optim.Adamw: cannot be imported"),
-    ("transform._target_=pathlib.Path", "transform"),
+    ("transform._target_=pathlib.Path", "transform.lr_multiplier: no such option"),
+    ("transform._target_=builtins.dict", "transform._target_=builtins.dict: its options cannot be known"),
+    ("placement=null", "placement: is missing"),
+    ("callbacks=default callbacks.progress=null", "callbacks={'progress': None}"),
     ("data.distortion.rotation=[90,-90]", "give [low, high]"),
     ("data.distortion.position=left", "should be 'centre' or 'anywhere'"),
     ("data.validation_size=-1", "data.validation_size=-1: should be greater than or equal to 0"),
     ("data.validation_size=60000", "take more than the 60000 training images there are"),
     ("transform.lr_multiplier=-1", "transform.lr_multiplier=-1: should be greater than or equal to 0"),
-    ("trainer.devices=0", "trainer.devices=0: give a number of devices from 1"),
+    ("trainer.devices=0", "trainer.devices=0: should be greater than or equal to 1"),
+    ("trainer.threads=0", "trainer.threads=0: should be greater than or equal to 1"),
+    ("~trainer.devices", "trainer.devices: is missing"),
+    ("+trainer.fast_dev_run=true", "trainer.fast_dev_run: no such option"),
+    ("trainer=cpu trainer.precision=16-mixed", "needs a GPU; on a CPU use bf16-mixed"),
     ("trainer.precision=half", "trainer.precision=half: should be"),
     ("+trainer.colour=blue", "trainer.colour: no such option"),
     ("logger=wandb logger.wandb.mode=loud", "logger.wandb.mode=loud: should be 'auto', 'online', 'offline' or"),
@@ -99,7 +110,7 @@ def test_a_real_process_says_it_in_one_line_with_status_1(module: str, argument:
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("stnlab.training.devices.count_gpus", lambda: 0)
     with pytest.raises(StnlabError, match="torch finds no GPU here; use trainer=cpu"):
         main([*QUICK, "trainer=gpu"])
 
@@ -130,7 +141,7 @@ def test_a_failing_job_does_not_stop_the_others(tmp_path: Path, capsys: pytest.C
 
 
 def test_an_ablation_is_a_multirun_without_the_flag(tmp_path: Path):
-    main(["ablation=demo", *QUICK, "recipe.epochs=null", "transform=affine"])
+    main(["ablation=demo", *QUICK, "transform=affine"])
     assert len(find_runs(tmp_path / "runs" / "demo")) == 3
 
 

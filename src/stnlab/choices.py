@@ -25,7 +25,10 @@ def build(node: Node, path: str, **given: Any) -> Any:
     makes a `functools.partial`. Raises StnlabError for a wrong name, type or range.
     """
     target = locate(node.get("_target_"), path)
-    signature = inspect.signature(target)
+    try:
+        signature = inspect.signature(target)
+    except ValueError as error:
+        raise StnlabError(f"{path}._target_={node['_target_']}: its options cannot be known ({error})") from error
     hints = typing.get_type_hints(target if not inspect.isclass(target) else target.__init__, include_extras=True)
     takes = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
     given = {name: value for name, value in given.items() if name in takes}

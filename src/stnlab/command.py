@@ -16,6 +16,11 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
     except StnlabError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        status = 1
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         status = 130

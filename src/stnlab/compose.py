@@ -32,7 +32,8 @@ GROUPS = (
     "callbacks",
     "logger",
 )
-FLAGS = ("--multirun", "-m", "--cfg", "-c", "--config-dir", "-cd", "--resolve", "--package", "-p", "--info", "-i")
+FLAGS = {"--multirun": False, "--cfg": True, "--config-dir": True, "--resolve": False, "--package": True}
+"""Which of them take a value."""
 
 
 def conf_directory() -> Path:
@@ -53,18 +54,40 @@ def config_directories(arguments: Sequence[str]) -> list[Path]:
     return [Path(folder).resolve() for folder in named]
 
 
+def checked_flags(arguments: Sequence[str]) -> list[str]:
+    """Flags first, each in one word, then overrides. Raises StnlabError for a wrong flag."""
+    flags, overrides, rest = [], [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        flag, _, value = word.partition("=")
+        flag = {"-c": "--cfg", "-cd": "--config-dir", "-m": "--multirun", "-p": "--package"}.get(flag, flag)
+        if flag not in FLAGS:
+            raise StnlabError(f"{word}: no such flag{nearest(flag, FLAGS)}")
+        if FLAGS[flag] and not value:
+            value = rest.pop(0) if rest else ""
+        if flag == "--cfg" and value not in ("job", "hydra", "all"):
+            raise StnlabError(f"--cfg {value}: give job, hydra or all")
+        if flag == "--config-dir" and not Path(value).is_dir():
+            raise StnlabError(f"--config-dir {value}: no such directory")
+        flags.append(f"{flag}={value}" if FLAGS[flag] else flag)
+    showing = any(flag.startswith("--cfg") for flag in flags)
+    if showing and "--multirun" in flags:
+        raise StnlabError("--cfg shows one job; leave out --multirun")
+    if not showing and {"--resolve", "--package"} & {flag.partition("=")[0] for flag in flags}:
+        raise StnlabError("--resolve and --package say how --cfg shows a configuration; add --cfg job")
+    return flags + overrides
+
+
 def run_hydra(task: Callable[[Config], None], arguments: Sequence[str]) -> None:
     """Compose `train.yaml` with the arguments and call the task, once or for each job of a multirun.
 
     Raises StnlabError for everything that is wrong with the arguments, and what the task raises. A failing job of a
     multirun is told when it fails; the others go on.
     """
-    for argument in arguments:
-        if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
-            raise StnlabError(f"{argument}: no such flag; see python -m stnlab.train --help")
-    for folder in config_directories(arguments):
-        if not folder.is_dir():
-            raise StnlabError(f"--config-dir {folder}: no such directory")
+    arguments = checked_flags(arguments)
     failures: list[Exception] = []
 
     def job(composed: DictConfig) -> None:
@@ -108,7 +131,7 @@ def compose(name: str, overrides: Sequence[str]) -> Config:
             HydraConfig.instance().set_config(composed)
             return to_config(composed)
         except (HydraException, OmegaConfBaseException) as error:
-            raise StnlabError(explain(error, overrides)) from error
+            raise StnlabError(explain(error, overrides, name)) from error
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -125,7 +148,7 @@ def to_config(composed: DictConfig) -> Config:
     return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": overrides}
 
 
-def explain(error: Exception, arguments: Sequence[str]) -> str:
+def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> str:
     """Hydra's error in one line: what is wrong, what would be right."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -135,7 +158,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; write key=value, and quote values with spaces or brackets"
     if found := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(found[1].split("@")[0], arguments)
+        return _unknown_key(found[1].split("@")[0], arguments, name)
     if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
         key, _, values = found[1].partition("=")
         return f"{found[1]}: several values need -m, a multirun; a list is written {key}=[{values}]"
@@ -143,17 +166,19 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     return text.strip().splitlines()[0] + cause
 
 
-def _unknown_key(key: str, arguments: Sequence[str]) -> str:
+def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
     """An override of something that is not there, with what there is beside it."""
     *parents, name = key.split(".")
-    node: Any = _composed_without(key, arguments)
+    node: Any = _composed_without(key, arguments, file)
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
-    choices = [str(choice) for choice in node if choice != "_target_"] if isinstance(node, dict) else []
+    choices = (
+        [str(choice) for choice in node if choice not in ("_target_", "_partial_")] if isinstance(node, dict) else []
+    )
     return f"{key}: no such key{nearest(name, choices) or '; there are no options here'}"
 
 
-def _composed_without(key: str, arguments: Sequence[str]) -> Config:
+def _composed_without(key: str, arguments: Sequence[str], file: str) -> Config:
     """The configuration that the other arguments make, the first value of each sweep; the default if they make none."""
     others = []
     for override in OverridesParser.create().parse_overrides([one for one in arguments if not one.startswith("-")]):
@@ -163,9 +188,10 @@ def _composed_without(key: str, arguments: Sequence[str]) -> Config:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
         try:
-            composed = hydra.compose("train", others)
+            composed = hydra.compose(file, others)
         except HydraException:
-            composed = hydra.compose("train")
+            composed = hydra.compose(file)
         plain = OmegaConf.to_container(composed, resolve=False)
     assert isinstance(plain, dict)
-    return {**dict.fromkeys(("experiment", "ablation")), **plain}
+    groups = dict.fromkeys(("experiment", "ablation") if file == "train" else ())
+    return {**groups, **plain}

@@ -1,6 +1,7 @@
 """`python -m stnlab.report runs/<study>`: table, CSV, Markdown and page of a study, from its run directories alone."""
 
 from stnlab.command import path_and_overrides, run_command
+from stnlab.errors import StnlabError
 
 USAGE = "python -m stnlab.report runs/<study> [baseline=placement=none]"
 
@@ -11,11 +12,15 @@ def main(arguments: list[str]) -> int:
         print(f"{USAGE}\n\n{__doc__}\nbaseline: the cell that others are compared with; the one without a transformer.")
         return 0
     path, overrides = path_and_overrides(arguments, USAGE)
-    from stnlab.compose import compose
+    baseline = None
+    for option in overrides:
+        key, _, value = option.partition("=")
+        if key != "baseline" or not value:
+            raise StnlabError(f"{option}: no such option; {USAGE}")
+        baseline = value
     from stnlab.reports import print_report, write_report
 
-    config = compose("report", overrides)
-    print_report(write_report(path, config["baseline"]))
+    print_report(write_report(path, baseline))
     return 0
 
 

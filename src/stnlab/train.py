@@ -43,12 +43,14 @@ def train(config: Config) -> None:
 
 def check_settings(config: Config) -> None:
     """Raises StnlabError for a root key that is unknown, missing or wrong."""
-    from annotated_types import Ge
+    from annotated_types import Ge, Lt
 
     from stnlab.choices import check
 
-    types: dict[str, Any] = {"seed": Annotated[int, Ge(0)], "study": str, "runs_dir": str, "fresh": bool}
-    types |= dict.fromkeys((*CHOSEN, *COLLECTED), dict[str, Any]) | {"choices": dict[str, Any], "overrides": list[str]}
+    types: dict[str, Any] = {"seed": Annotated[int, Ge(0), Lt(2**63)], "study": str, "runs_dir": str, "fresh": bool}
+    types |= dict.fromkeys(CHOSEN, dict[str, Any]) | dict.fromkeys(COLLECTED, dict[str, dict[str, Any]])
+    types |= {"choices": dict[str, Any], "overrides": list[str]}
+    config |= {key: config.get(key) or {} for key in COLLECTED} | {"study": str(config.get("study") or "")}
     for key in config:
         if key not in types:
             raise StnlabError(f"{key}: no such key{nearest(key, set(types) - {'choices'})}")

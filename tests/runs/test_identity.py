@@ -70,6 +70,8 @@ def test_what_can_change_a_result_makes_another_run(path: str, value: Any):
         ("trainer.accelerator", "gpu"),
         ("trainer.devices", 2),
         ("trainer.threads", 1),
+        ("placement.depth", 1.0),
+        ("backbone.new_option", None),
         ("choices.data", "my_name_for_it"),
     ],
 )

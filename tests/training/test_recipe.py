@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from stnlab.choices import build
+from stnlab.compose import compose
 from stnlab.errors import StnlabError
-from stnlab.training.recipe import Recipe, one_cycle, staircase
+from stnlab.training.recipe import Recipe, one_cycle
 
 
 def test_one_cycle_rises_to_one_and_falls_to_the_end():
@@ -16,9 +18,14 @@ def test_one_cycle_rises_to_one_and_falls_to_the_end():
     assert one_cycle(0.0, warmup=0.0) == 1.0
 
 
-def test_the_papers_staircase_over_its_150000_steps():
-    rates = [0.01 * staircase(step / 150_000, [1 / 3, 2 / 3], 0.1) for step in (0, 49_999, 50_000, 99_999, 100_000)]
-    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+def test_the_papers_recipe_divides_by_ten_each_50000_of_150000_steps():
+    paper = build(compose("train", ["recipe=paper"])["recipe"], "recipe")
+    (optimizer, schedule) = paper.optimise([nn.Parameter(torch.zeros(1))], [], paper.steps)
+    assert (type(optimizer), paper.batch_size, paper.steps) == (torch.optim.SGD, 256, 150_000)
+    (rate,) = schedule.lr_lambdas
+    base = schedule.base_lrs[0]
+    rates = [base * rate(step) for step in (0, 49_999, 50_000, 99_999, 100_000, 150_000)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
 
 
 def recipe(**changes) -> Recipe:

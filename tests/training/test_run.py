@@ -52,7 +52,7 @@ def test_a_smoke_run_beats_chance_by_far_and_leaves_everything_behind(tmp_path: 
     right = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     np.testing.assert_allclose(test.poses[:, 0, 5], right, atol=1e-6)
 
-    loaded = stnlab.load_run(run.path, data_root=str(mnist_root))
+    loaded = stnlab.load_run(run.path)
     before = torch.from_numpy(run.examples().images).float() / 255
     logits = loaded.network((before - 0.1307) / 0.3081).logits
     np.testing.assert_allclose(logits.detach().numpy(), test.logits[:16], atol=0.05)
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_named(train: Train, mnist_root: Path):
     run = train()
     run.last_checkpoint.write_bytes(b"not a checkpoint")
     with pytest.raises(StnlabError, match=r"last.ckpt: cannot be loaded"):
-        stnlab.load_run(run.path, data_root=str(mnist_root))
+        stnlab.load_run(run.path)
     run.update(state="running")
     with pytest.raises(StnlabError, match=r"last.ckpt: cannot be loaded .* fresh=true"):
         train()

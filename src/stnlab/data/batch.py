@@ -35,7 +35,7 @@ class RawBatch:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """Distorted and normalised samples: image [N, C, H, W] float32, label [N, heads], index [N].
 

@@ -60,7 +60,8 @@ class Network(nn.Module):
                 branches = [view for view, _ in made]
                 if site.join == "channels":
                     branches = [torch.cat(branches, dim=1)]
-        logits = self.backbone.head(torch.cat(branches, dim=1)).reshape(len(image), self.heads, -1)
+        outputs = self.backbone.head(torch.cat(branches, dim=1))
+        logits = outputs.reshape(len(image), self.heads, outputs.shape[1] // self.heads)
         return Prediction(logits, tuple(warps), tuple(inputs), tuple(views))
 
     def localizer_parameters(self) -> list[tuple[float, list[nn.Parameter]]]:

@@ -22,15 +22,19 @@ from stnlab.training.recipe import Recipe
 class RunningMetrics(nn.Module):
     """Loss, accuracy and ECE of a split, accumulated over an epoch and over devices."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.loss, self.accuracy, self.ece = MeanMetric(), MeanMetric(), CalibrationError(classes)
+        self.loss, self.accuracy, self.ece = MeanMetric(), MeanMetric(), CalibrationError()
 
     def update(self, loss: Tensor, logits: Tensor, label: Tensor) -> None:
-        """loss: mean over the samples. logits: [N, heads, classes]. A sample is right when all its heads are."""
-        self.loss.update(loss, len(label))
-        self.accuracy.update((logits.argmax(-1) == label).all(-1).float())
-        self.ece.update(logits.flatten(0, 1), label.flatten())
+        """loss: sum over samples, mean over heads. logits: [N, heads, classes]. A sample is right if all its heads are.
+
+        A process may have no sample of the last batch.
+        """
+        if len(label):
+            self.loss.update(loss / len(label), len(label))
+            self.accuracy.update((logits.argmax(-1) == label).all(-1).float())
+            self.ece.update(logits, label)
 
     def collect(self) -> dict[str, float]:
         """The values, then back to the start. Waits for the device: once an epoch."""
@@ -46,10 +50,10 @@ class Classifier(pl.LightningModule):
     seed: the run's; dropout is a function of it, the step and the process.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, classes: int, seed: int) -> None:
+    def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self.network, self.recipe, self.seed = network, recipe, seed
-        self.train_metrics, self.val_metrics = RunningMetrics(classes), RunningMetrics(classes)
+        self.train_metrics, self.val_metrics = RunningMetrics(), RunningMetrics()
         self.predictions: dict[Split, Predictions] = {}
         self._collected: dict[Split, list[dict[str, np.ndarray]]] = {}
 
@@ -62,18 +66,19 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch.image).logits
-        loss = _cross_entropy(logits, batch.label)
+        loss = _summed_cross_entropy(logits, batch.label)
         self.train_metrics.update(loss.detach(), logits.detach(), batch.label)
-        self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
-        return loss * (len(batch.label) * self.trainer.world_size / batch.global_size)
+        loss = loss * (self.trainer.world_size / batch.global_size)
+        self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
+        return loss
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train", self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self(batch.image).logits
-        self.val_metrics.update(_cross_entropy(logits, batch.label), logits, batch.label)
+        self.val_metrics.update(_summed_cross_entropy(logits, batch.label), logits, batch.label)
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val", self.val_metrics)
@@ -117,9 +122,9 @@ class Classifier(pl.LightningModule):
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
 
 
-def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean over samples and heads, in float32."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), label.flatten())
+def _summed_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Summed over samples, mean over heads, in float32: zero, with a gradient of zeros, for no sample."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), label.flatten(), reduction="sum") / label.shape[1]
 
 
 def _arrays(batch: Batch, prediction: Prediction) -> dict[str, np.ndarray]:

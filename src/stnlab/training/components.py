@@ -38,7 +38,7 @@ def build_components(config: Config) -> Components:
     sizes = {"batch_size": recipe.batch_size, "eval_batch_size": recipe.eval_batch_size}
     data = _as(ImageData, build(config["data"], "data", training_seed=seed, **sizes), "data")
     network = build_network(config, data)
-    return Components(data, Classifier(network, recipe, data.dataset.classes, seed))
+    return Components(data, Classifier(network, recipe, seed))
 
 
 def build_network(config: Config, data: ImageData) -> Network:

@@ -1,17 +1,15 @@
 """One process or several: how a run gets onto the devices that it asks for."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
+from stnlab.training.devices import check_devices
 
 
 def launch(config: Config, run: RunDirectory) -> None:
@@ -20,13 +18,17 @@ def launch(config: Config, run: RunDirectory) -> None:
     The processes are started by torchrun from the run's own configuration, not from the command line: under a
     multirun that would start the whole sweep again. torchrun finds a free port and ends all if one dies.
     """
-    processes = count_processes(config)
+    processes = check_devices(config["trainer"])
     from stnlab.training.run import check_run, train_run
 
-    if processes == 1 or "LOCAL_RANK" in os.environ or "SLURM_PROCID" in os.environ:
+    if processes == 1:
         train_run(config)
         return
     check_run(config)
+    if config["fresh"]:
+        with run.lock():
+            run.clear()  # here, or a worker might look for the old checkpoint before another has cleared it
+        config = config | {"fresh": False}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"
         file.write_text(json.dumps(config))
@@ -35,22 +37,3 @@ def launch(config: Config, run: RunDirectory) -> None:
     if done.returncode != 0 or run.state != "done":
         reason = run.info["error"] if run.state == "failed" else f"exit status {done.returncode}"
         raise StnlabError(f"a process of this run failed ({reason}); its output is above")
-
-
-def count_processes(config: Config) -> int:
-    """Processes on this machine. Raises StnlabError if the devices asked for are not there."""
-    trainer = config["trainer"]
-    accelerator, devices = trainer["accelerator"], trainer["devices"]
-    gpus = torch.cuda.device_count()
-    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
-    if devices == "auto":
-        devices = max(gpus, 1) if on_gpu else 1
-    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
-        raise StnlabError(f"trainer.devices={devices}: give a number of devices from 1, or auto")
-    if accelerator in ("gpu", "cuda") and gpus == 0 and not torch.backends.mps.is_available():
-        raise StnlabError(
-            f"trainer.accelerator={accelerator}: torch finds no GPU here; use trainer=cpu or trainer=auto"
-        )
-    if on_gpu and devices > gpus:
-        raise StnlabError(f"trainer.devices={devices}: there are {gpus} GPUs here; give at most that")
-    return devices

@@ -28,10 +28,10 @@ class LoadedRun:
     predictions: dict[str, Predictions]
 
 
-def load_run(path: str | Path, data_root: str = "data") -> LoadedRun:
+def load_run(path: str | Path) -> LoadedRun:
     """A run from its directory. Raises StnlabError if it is none, or has no results yet."""
     run = finished(Path(path))
-    components = load_components(run, data_root)
+    components = load_components(run, data_root="")
     found = {"val": run.predictions("val"), "test": run.predictions("test")}
     arrays = {split: arrays for split, arrays in found.items() if arrays is not None}
     return LoadedRun(run, run.config, components.module.network.eval(), arrays)

@@ -6,6 +6,7 @@ from typing import Literal
 import wandb as wandb_package  # the function below has the logger's name
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
+from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config, digest
 
@@ -22,6 +23,8 @@ def wandb(
     """
     if mode == "auto":
         chosen = os.environ.get("WANDB_MODE") or ("online" if wandb_package.login(prompt=False) else "offline")
+        if chosen not in ("online", "offline", "disabled"):
+            raise StnlabError(f"WANDB_MODE={chosen}: give online, offline or disabled")
     else:
         chosen = mode
     choices = config["choices"]

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt
+import torch
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -39,6 +40,18 @@ class Recipe:
                 f"recipe.epochs={_or_null(self.epochs)} and recipe.steps={_or_null(self.steps)}: "
                 "give one of them, the other null"
             )
+        try:
+            self.optimizer([nn.Parameter(torch.zeros(1))])
+        except (TypeError, ValueError) as error:
+            raise StnlabError(f"recipe.optimizer: {error}") from error
+        try:
+            rates = [float(self.schedule(progress)) for progress in (0.0, 0.5, 1.0)]
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise StnlabError(f"recipe.schedule: {error}") from error
+        if not all(0 <= rate < math.inf for rate in rates):
+            raise StnlabError(
+                f"recipe.schedule: gives {rates} at the start, half-way and the end; it must not be negative"
+            )
 
     def optimise(
         self, classifier: Sequence[nn.Parameter], localizers: Sequence[tuple[float, list[nn.Parameter]]], steps: int
@@ -52,16 +65,16 @@ class Recipe:
         return optimizer, LambdaLR(optimizer, lambda step: self.schedule(min(step / steps, 1.0)))
 
 
-def one_cycle(progress: float, warmup: Annotated[float, Ge(0)], final: Annotated[float, Ge(0)] = 0.0) -> float:
+def one_cycle(progress: float, warmup: Annotated[float, Ge(0), Lt(1)], final: Annotated[float, Ge(0)] = 0.0) -> float:
     """Linear from 0 to 1 in the first `warmup` of the training, then a cosine down to `final` (Smith 2018)."""
     if progress < warmup:
         return progress / warmup
     return final + (1 - final) * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
 
 
-def staircase(progress: float, drops: list[float], factor: float) -> float:
-    """1, multiplied by `factor` at each of the points `drops` of the training (Jaderberg et al. 2015)."""
-    return float(factor ** sum(progress >= drop for drop in drops))
+def staircase(progress: float, parts: Positive, factor: Annotated[float, Gt(0)]) -> float:
+    """1 in the first of equal parts of the training, multiplied by `factor` in each next (Jaderberg et al. 2015)."""
+    return float(factor ** min(int(progress * parts), parts - 1))
 
 
 def _or_null(value: Any) -> Any:

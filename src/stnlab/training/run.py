@@ -18,6 +18,7 @@ from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.components import Components, build_components
+from stnlab.training.devices import check_devices
 from stnlab.training.examples import make_examples
 from stnlab.training.figures import log_figures
 from stnlab.training.loading import load_checkpoint
@@ -33,11 +34,13 @@ def train_run(config: Config) -> RunDirectory:
     """
     normalised = normalise(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
-    _set_threads(config["trainer"].get("threads"))
+    set_threads(config["trainer"].get("threads"))
     components = build_components(config)
     recorder = Recorder(run)
     trainer = build_trainer(config, run, normalised, components, [recorder])
     first = trainer.is_global_zero
+    if first:
+        components.data.prepare_data()  # before `fresh` throws anything away
     with run.lock() if first else _nothing():
         if first:
             if config["fresh"]:
@@ -47,6 +50,9 @@ def train_run(config: Config) -> RunDirectory:
         try:
             with _closed_loggers(trainer):
                 _fit_and_test(run, components, trainer, recorder)
+        except SystemExit as stop:
+            # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
+            raise KeyboardInterrupt from stop
         except Exception as error:
             if first:
                 run.update(state="failed", error=_first_line(error), ended=_now())
@@ -55,8 +61,8 @@ def train_run(config: Config) -> RunDirectory:
 
 
 def check_run(config: Config) -> None:
-    """Raises StnlabError for what `train_run` would refuse, reading and writing nothing."""
-    build_components(config)
+    """Raises StnlabError for what `train_run` would refuse, writing nothing; fetches the data if they are missing."""
+    build_components(config).data.prepare_data()
 
 
 def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder) -> None:
@@ -80,6 +86,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer with the loggers, callbacks and length that the configuration names."""
     recipe = components.module.recipe
+    check_devices(config["trainer"])
     options = {name: value for name, value in config["trainer"].items() if name != "threads"}
     given = {"run": run, "config": normalised}
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
@@ -141,11 +148,10 @@ def _environment(trainer: pl.Trainer, components: Components) -> dict[str, Any]:
     }
 
 
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    elif "LOCAL_WORLD_SIZE" in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
+def set_threads(threads: int | None) -> None:
+    """CPU threads of this process; None: its share of the cores, or what OMP_NUM_THREADS says."""
+    share = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", share)))
 
 
 def _first_line(error: BaseException) -> str:
