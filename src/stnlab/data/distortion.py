@@ -74,7 +74,11 @@ class Distortion:
         for name in changes:
             if name not in choices:
                 raise StnlabError(f"{path}.{name}: no such option{nearest(name, choices)}")
-        return replace(self, **{name: check(value, hints[name], f"{path}.{name}") for name, value in changes.items()})
+        checked = {name: check(value, hints[name], f"{path}.{name}") for name, value in changes.items()}
+        try:
+            return replace(self, **checked)
+        except StnlabError as error:
+            raise StnlabError(str(error).replace("data.distortion", path, 1)) from error
 
     def draw(self, boxes: Tensor, canvas: float, *key: int | str) -> Parameters:
         """One pose for each sample: [N] float32 of each parameter.

@@ -56,6 +56,7 @@ class ImageData(pl.LightningDataModule):
         self._around = None if dataset.background is None else torch.tensor(dataset.background)
         if dataset.sizes:
             self._check_sizes(*dataset.sizes)
+        self._read: tuple[RawImages, RawImages] | None = None
         self._tables: dict[Split, tuple[int, list[Parameters]]] = {}
 
     @property
@@ -66,14 +67,16 @@ class ImageData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch the files; one process of a machine does this before any reads them."""
-        self.dataset.load(self.root)
+        self._read = self.dataset.load(self.root)
 
     def setup(self, stage: str = "fit", device: torch.device | None = None) -> None:
         """Read everything to the device: the trainer's unless one is given. The second call has nothing to do."""
         if hasattr(self, "rows"):
             return
         device = device or (self.trainer.strategy.root_device if self.trainer else torch.device("cpu"))
-        train, test = self.dataset.load(self.root)
+        # What this process has just read to see that it is there is not read, or decoded, again.
+        train, test = self._read or self.dataset.load(self.root)
+        self._read = None
         self.rows = self._split(len(train.labels) - train.held_out, train.held_out, len(test.labels))
         held = {"train": train, "test": test}
         self._stored = {name: self._to_device(raw, device) for name, raw in held.items()}
@@ -108,15 +111,11 @@ class ImageData(pl.LightningDataModule):
         """Look each sample's pose up, warp once, normalise."""
         distortion = self._distortion(raw.split)
         stored, labels = self._stored[_store(raw.split)]
-        drawn = [
-            {name: values[raw.indices] for name, values in table.items()} for table in self._table(raw.split, raw.epoch)
-        ]
+        drawn = self._drawn(raw)
         poses = tuple(distortion.poses(parameters) for parameters in drawn)
-        # The partners of the sample's own image, which comes first, are looked up.
-        sources = [raw.images, *(stored[parameters["partner"]] for parameters in drawn[1:])]
         parts = [
             distortion.disturb(distortion(source, pose, self._around), parameters, stored)
-            for source, pose, parameters in zip(sources, poses, drawn, strict=True)
+            for source, pose, parameters in zip(self._sources(raw, drawn), poses, drawn, strict=True)
         ]
         image = (torch.cat(parts, dim=1) - self.mean[:, None, None]) / self.std[:, None, None]
         own = [raw.labels, *(labels[parameters["partner"]] for parameters in drawn[1:])]
@@ -125,6 +124,20 @@ class ImageData(pl.LightningDataModule):
             name: torch.stack([parameters[name] for parameters in drawn], dim=1) for name in distortion.pose_names
         }
         return Batch(image, label, raw.indices, poses, per_object, raw.split, raw.global_size)
+
+    def undistorted(self, raw: RawBatch) -> Tensor:
+        """The images that `distort` starts from, uint8 [N, C, h, w], one object's channels after the other's."""
+        return torch.cat(self._sources(raw, self._drawn(raw)), dim=1)
+
+    def _sources(self, raw: RawBatch, drawn: list[Parameters]) -> list[Tensor]:
+        """The image of each object: the sample's own, then its partners'."""
+        stored, _ = self._stored[_store(raw.split)]
+        return [raw.images, *(stored[parameters["partner"]] for parameters in drawn[1:])]
+
+    def _drawn(self, raw: RawBatch) -> list[Parameters]:
+        """What was drawn for each object of these samples."""
+        tables = self._table(raw.split, raw.epoch)
+        return [{name: values[raw.indices] for name, values in table.items()} for table in tables]
 
     def _distortion(self, split: Split) -> Distortion:
         return self.test_distortion if split == "test" else self.distortion
