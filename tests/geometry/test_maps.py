@@ -1,14 +1,22 @@
 import hypothesis.strategies as st
+import kornia
+import pytest
 import torch
 from hypothesis import given, settings
 from torch.nn import functional as F
 
-from stnlab.geometry.maps import AffineMap, Composition, pixel_centres
+from stnlab.geometry.maps import AffineMap, Composition, Homography, PointMap, pixel_centres
 
 
 def random_maps(count: int, seed: int) -> AffineMap:
     noise = torch.randn(count, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return AffineMap(torch.eye(2, 3, dtype=torch.float64) + 0.3 * noise)
+
+
+def random_homographies(count: int, seed: int) -> Homography:
+    """Homographies with all of the frame, and all of what another one makes of it, in front."""
+    noise = torch.rand(count, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return Homography(torch.eye(3, dtype=torch.float64) + 0.15 * noise)
 
 
 def test_pixel_centres_are_those_of_align_corners_false():
@@ -50,3 +58,53 @@ def test_select_takes_the_maps_of_some_samples():
     torch.testing.assert_close(maps.select(rows)(points), maps(points)[rows])
     both = Composition(maps, maps)
     torch.testing.assert_close(both.select(rows)(points), both(points)[rows])
+
+
+def test_homography_equals_kornias_transformed_points():
+    maps = random_homographies(4, seed=2)
+    x, y = pixel_centres(5, 6, maps.matrix)
+    centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2).expand(4, -1, 2)
+    expected = kornia.geometry.linalg.transform_points(maps.matrix, centres)
+    torch.testing.assert_close(maps(centres), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(maps(centres[0]), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(maps.grid(5, 6), expected.reshape(4, 5, 6, 2), rtol=0, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_homographies_compose_with_each_other_and_with_affine_maps_into_one_matrix(seed: int):
+    one, two = random_homographies(3, seed), random_homographies(3, seed + 1)
+    affine = AffineMap(random_homographies(3, seed + 2).matrix[:, :2])
+    points = torch.rand(6, 2, dtype=torch.float64) * 2 - 1
+    pairs: list[tuple[PointMap, PointMap]] = [(one, two), (one, affine), (affine, one)]
+    for outer, inner in pairs:
+        composed = outer @ inner
+        assert isinstance(composed, Homography)
+        torch.testing.assert_close(composed(points), outer(inner(points)))
+    back = (one.inverse() @ one)(points)
+    torch.testing.assert_close(back, points.expand(3, 6, 2), rtol=0, atol=1e-12)
+    torch.testing.assert_close(one(one.inverse()(points)), points.expand(3, 6, 2), rtol=0, atol=1e-12)
+    torch.testing.assert_close(one.select(torch.tensor([1]))(points), one(points)[1:2])
+
+
+def test_what_lies_behind_the_horizon_is_far_outside_and_has_no_gradient():
+    matrix = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [2, 0, 1]]], requires_grad=True)  # the horizon is x = -0.5
+    points = torch.tensor([[-0.5, 0.2], [-0.9, -0.2], [-0.9, 0.0]])
+    far = Homography(matrix)(points)
+    assert far[0].tolist() == [[-1e4, 1e4], [-1e4, -1e4], [-1e4, 1e4]]
+    far.sum().backward()
+    assert matrix.grad is not None
+    assert matrix.grad.eq(0).all()
+    seen = Homography(matrix)(torch.tensor([[-0.25, 0.2]]))
+    torch.testing.assert_close(seen[0], torch.tensor([[-0.5, 0.4]]))
+
+
+@pytest.mark.parametrize("make", [random_maps, random_homographies])
+def test_points_products_and_inverses_are_full_precision_under_autocast(make):
+    outer, inner = make(3, 0), make(3, 1)
+    outer.matrix, inner.matrix = outer.matrix.float(), inner.matrix.float()
+    points = torch.rand(5, 2)
+    expected = (outer @ inner)(points), outer.inverse()(points)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        composed, back = (outer @ inner)(points), outer.inverse()(points)
+    torch.testing.assert_close((composed, back), expected, rtol=0, atol=0)

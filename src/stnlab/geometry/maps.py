@@ -2,12 +2,18 @@
 
 Coordinates are normalised: the frame is [-1, 1] x [-1, 1], x to the right, y down, corners at the outer edges of the
 corner pixels (`align_corners=False`). Poses and warps are both point maps, one for each sample of a batch.
+
+Everything here is as precise as the maps' own numbers, also under autocast and with TF32 matrix products: small
+products are written as sums, which neither of them rounds.
 """
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+
+HORIZON = 1e-3
+FAR_OUT = 1e4
 
 
 def pixel_centres(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,27 +53,64 @@ class AffineMap(PointMap):
         return cls(torch.eye(2, 3, dtype=like.dtype, device=like.device).expand(count, 2, 3))
 
     def __call__(self, points: Tensor) -> Tensor:
-        return points @ self.matrix[:, :, :2].mT + self.matrix[:, None, :, 2]
+        return _at_points(self.matrix, points)
 
     def select(self, rows: Tensor) -> "AffineMap":
         return AffineMap(self.matrix[rows])
 
     def grid(self, height: int, width: int) -> Tensor:
-        x, y = pixel_centres(height, width, self.matrix)
-        of_x, of_y, constant = self.matrix[:, None, None, :].unbind(-1)
-        # Outer sums: a batched matrix product over all pixels takes several times as long.
-        return (of_y * y[:, None, None] + constant) + of_x * x[:, None]
+        return _at_pixels(self.matrix, height, width)
 
     def __matmul__(self, inner: PointMap) -> PointMap:
-        if not isinstance(inner, AffineMap):
-            return super().__matmul__(inner)
-        linear = self.matrix[:, :, :2] @ inner.matrix
-        return AffineMap(torch.cat([linear[:, :, :2], linear[:, :, 2:] + self.matrix[:, :, 2:]], dim=-1))
+        if isinstance(inner, AffineMap):
+            linear = _product(self.matrix[:, :, :2], inner.matrix)
+            return AffineMap(torch.cat([linear[:, :, :2], linear[:, :, 2:] + self.matrix[:, :, 2:]], dim=-1))
+        if isinstance(inner, Homography):
+            return Homography(self.homogeneous()) @ inner
+        return super().__matmul__(inner)
+
+    def homogeneous(self) -> Tensor:
+        """The matrices with their last row, (0, 0, 1): [N, 3, 3]."""
+        last = torch.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)[2:]
+        return torch.cat([self.matrix, last.expand(len(self.matrix), 1, 3)], dim=1)
 
     def inverse(self) -> "AffineMap":
         """The maps back. Raises torch.linalg.LinAlgError if one is singular."""
         linear = torch.linalg.inv(self.matrix[:, :, :2])
-        return AffineMap(torch.cat([linear, -linear @ self.matrix[:, :, 2:]], dim=-1))
+        return AffineMap(torch.cat([linear, -_product(linear, self.matrix[:, :, 2:])], dim=-1))
+
+
+class Homography(PointMap):
+    """(X, Y, W) = matrix @ (x, y, 1), source = (X / W, Y / W); matrix: [N, 3, 3] (Hartley & Zisserman 2004, ch. 2).
+
+    The sign of a matrix counts: W > 0 is in front of the observer. On the horizon (W <= 0.001) and behind it a plane
+    shows nothing, so these points go far outside the frame, to one of (+-10,000, +-10,000), without a gradient:
+    sampled with padding `zeros` they are background. Composed matrices have one horizon, that of their product.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+
+    def __call__(self, points: Tensor) -> Tensor:
+        return _divided(_at_points(self.matrix[:, :2], points), _at_points(self.matrix[:, 2:], points))
+
+    def select(self, rows: Tensor) -> "Homography":
+        return Homography(self.matrix[rows])
+
+    def grid(self, height: int, width: int) -> Tensor:
+        return _divided(_at_pixels(self.matrix[:, :2], height, width), _at_pixels(self.matrix[:, 2:], height, width))
+
+    def __matmul__(self, inner: PointMap) -> PointMap:
+        if isinstance(inner, AffineMap | Homography):
+            return Homography(_product(self.matrix, inner.homogeneous()))
+        return super().__matmul__(inner)
+
+    def homogeneous(self) -> Tensor:
+        return self.matrix
+
+    def inverse(self) -> "Homography":
+        """The maps back, of points in front. Raises torch.linalg.LinAlgError if one is singular."""
+        return Homography(torch.linalg.inv(self.matrix))
 
 
 class Composition(PointMap):
@@ -85,3 +128,30 @@ class Composition(PointMap):
     def grid(self, height: int, width: int) -> Tensor:
         inner = self.inner.grid(height, width)
         return self.outer(inner.flatten(1, 2)).reshape(-1, height, width, 2)
+
+
+def _at_points(matrix: Tensor, points: Tensor) -> Tensor:
+    """matrix [N, R, 3] times (x, y, 1) of points [P, 2] or [N, P, 2]: [N, P, R]."""
+    of_x, of_y, constant = matrix[:, None].unbind(-1)
+    return (of_y * points[..., 1:] + constant) + of_x * points[..., :1]
+
+
+def _at_pixels(matrix: Tensor, height: int, width: int) -> Tensor:
+    """matrix [N, R, 3] times (x, y, 1) of the pixel centres: [N, height, width, R]."""
+    x, y = pixel_centres(height, width, matrix)
+    of_x, of_y, constant = matrix[:, None, None].unbind(-1)
+    # Outer sums: a batched matrix product over all pixels takes several times as long.
+    return (of_y * y[:, None, None] + constant) + of_x * x[:, None]
+
+
+def _divided(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """[..., 2] over [..., 1]."""
+    seen = denominator > HORIZON
+    far = torch.full_like(numerator, FAR_OUT).copysign(numerator.detach())
+    # The inner `where` keeps an infinite gradient out of the branch that is not taken.
+    return torch.where(seen, numerator / torch.where(seen, denominator, 1.0), far)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """[N, I, J] times [N, J, K]."""
+    return (left[..., None] * right[:, None]).sum(2)

@@ -1,0 +1,94 @@
+"""Thin-plate splines: the smoothest maps that move some control points as told.
+
+F. L. Bookstein, *Principal Warps: Thin-Plate Splines and the Decomposition of Deformations*, PAMI 1989; as the grids
+of a spatial transformer: Jaderberg et al. 2015.
+"""
+
+import torch
+from torch import Tensor
+
+from stnlab.geometry.maps import PointMap, pixel_centres
+
+Kept = tuple[torch.dtype, torch.device]
+
+
+class Plate:
+    """Control points on a regular grid of `points` x `points` over the frame, its corners included; K in all.
+
+    With U(r) = r^2 log r and features(p) = (U(|p - c_1|), ..., U(|p - c_K|), 1, x, y), the spline that moves the
+    control points c by d moves a point p by features(p) @ solution @ d. The solution, the first K columns of the
+    inverse of Bookstein's matrix L, is found here, once, in float64. Distances are in normalised coordinates: the
+    plate is as stiff across a frame's width as across its height.
+    """
+
+    def __init__(self, points: int) -> None:
+        side = torch.linspace(-1, 1, points, dtype=torch.float64)
+        self.controls = torch.cartesian_prod(side, side).flip(1)
+        features = plate_features(self.controls, self.controls)
+        count = len(features)
+        system = features.new_zeros(count + 3, count + 3)
+        system[:count] = features
+        system[count:, :count] = features[:, count:].T
+        self.solution = torch.linalg.inv(system)[:, :count].contiguous()
+        self._constants: dict[Kept, tuple[Tensor, Tensor]] = {}
+        self._grids: dict[tuple[int, int, *Kept], Tensor] = {}
+
+    # A tensor kept from an inference could not be used in training, so both of these leave that mode.
+
+    @torch.inference_mode(False)
+    def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Control points [K, 2] and solution [K + 3, K] with the dtype and device of `like`."""
+        key = (like.dtype, like.device)
+        if key not in self._constants:
+            self._constants[key] = (self.controls.to(like), self.solution.to(like))
+        return self._constants[key]
+
+    @torch.inference_mode(False)
+    def grid_basis(self, height: int, width: int, like: Tensor) -> Tensor:
+        """features @ solution at the pixel centres, [height * width, K]; computed once for each size."""
+        key = (height, width, like.dtype, like.device)
+        if key not in self._grids:
+            x, y = pixel_centres(height, width, self.controls)
+            basis = plate_features(torch.cartesian_prod(y, x).flip(1), self.controls) @ self.solution
+            self._grids[key] = basis.to(like)
+        return self._grids[key]
+
+
+class ThinPlateMap(PointMap):
+    """source = p + what the plate interpolates at p of its control points' displacements [N, K, 2], normalised.
+
+    No displacement is exactly the identity, and control points move as told up to rounding. Such a map may fold and
+    has no inverse in closed form.
+    """
+
+    def __init__(self, displacements: Tensor, plate: Plate) -> None:
+        self.displacements = displacements
+        self.plate = plate
+
+    def __call__(self, points: Tensor) -> Tensor:
+        controls, solution = self.plate.constants(self.displacements)
+        features = plate_features(points, controls)
+        # Sums, since features and weights cancel to small numbers: neither autocast nor TF32 may round them.
+        weights = (solution[..., None] * self.displacements[:, None]).sum(2)
+        x, y = ((features * weights[:, None, :, axis]).sum(-1) for axis in (0, 1))
+        return points + torch.stack([x, y], dim=-1)
+
+    def select(self, rows: Tensor) -> "ThinPlateMap":
+        return ThinPlateMap(self.displacements[rows], self.plate)
+
+    def grid(self, height: int, width: int) -> Tensor:
+        x, y = pixel_centres(height, width, self.displacements)
+        centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+        with torch.autocast(self.displacements.device.type, enabled=False):
+            # One product with all samples' x and y as rows: one for each sample takes several times as long.
+            rows = self.displacements.mT.flatten(0, 1)
+            moved = rows @ self.plate.grid_basis(height, width, self.displacements).T
+        return centres + moved.reshape(-1, 2, height, width).permute(0, 2, 3, 1)
+
+
+def plate_features(points: Tensor, controls: Tensor) -> Tensor:
+    """Points [..., 2] to [..., K + 3]: U of their distances to the control points [K, 2], then 1, x, y."""
+    squared = (points[..., None, :] - controls).square().sum(-1)
+    # At a control point the logarithm alone has no gradient; r^2 log r has the gradient 0.
+    kernel = squared * squared.clamp_min(1e-30).log() / 2
+    return torch.cat([kernel, torch.ones_like(points[..., :1]), points], dim=-1)
