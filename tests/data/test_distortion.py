@@ -4,9 +4,10 @@ import torch
 from scipy.stats import kstest
 from torchvision.transforms import functional as tv
 
+from stnlab.data.bending import kept_convex, stretched_back
 from stnlab.data.distortion import Distortion, bounding_boxes
 from stnlab.errors import StnlabError
-from stnlab.geometry.maps import AffineMap
+from stnlab.geometry.maps import AffineMap, Homography
 from stnlab.geometry.sampling import sample
 from stnlab.seeds import generator
 
@@ -110,6 +111,39 @@ def test_all_of_an_affine_pose_at_once_as_torchvision_does_it():
     bilinear = tv.InterpolationMode.BILINEAR
     expected = tv.affine(digit() / 255, -25, translate=[3, 3], scale=0.8, shear=[15.0, 0.0], interpolation=bilinear)
     torch.testing.assert_close(distortion(digit(), pose), expected, rtol=0, atol=1e-5)
+
+
+def test_corners_move_as_drawn_and_the_image_with_them():
+    displacements = 10 / 28 * torch.randn(20, 4, 2, generator=generator("corners"))
+    corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
+    kept = kept_convex(displacements)
+    maps = Homography(stretched_back(kept))
+    torch.testing.assert_close(maps(corners + kept), corners.expand(20, 4, 2), rtol=0, atol=1e-5)
+    still = Distortion(size=28, rotation=[0, 0], scale=[1, 1])
+    images = still(digit().expand(20, 1, 28, 28), maps)
+    for image, moved in zip(images, (corners + kept + 1) * 14, strict=True):
+        start = ((corners + 1) * 14).int().tolist()
+        expected = tv.perspective(digit()[0] / 255, start, moved.tolist(), tv.InterpolationMode.BILINEAR)
+        torch.testing.assert_close(image, expected, rtol=0, atol=2e-3)
+
+
+def test_a_frame_that_folds_is_moved_less():
+    folded = torch.zeros(2, 4, 2)
+    folded[0, 0] = 1.5  # the top left corner beyond the diagonal
+    kept = kept_convex(folded)
+    assert kept[0, 0].tolist() == [0.75, 0.75]
+    assert not kept[1].any()
+
+
+def test_drawn_perspective_and_elastic_bending_are_as_wide_as_told():
+    distortion = Distortion(size=28, rotation=[0, 0], scale=[0.5, 0.5], perspective=0.5, elastic=1.5, elastic_points=3)
+    drawn = distortion.draw(bounding_boxes(digit()).expand(2000, 4), 1.0, "key")
+    assert drawn["perspective"].square().mean().sqrt() == pytest.approx(0.5, rel=0.03)
+    assert drawn["elastic"].square().mean().sqrt() == pytest.approx(1.5, rel=0.03)
+    poses = distortion.poses(drawn)
+    points = torch.tensor([[-1.0, -1], [0, -1], [1, -1], [-1, 0], [0, 0], [1, 0], [-1, 1], [0, 1], [1, 1]])
+    expected = 2 * Homography(drawn["homography"])(points + drawn["controls"])
+    torch.testing.assert_close(poses(points), expected, rtol=0, atol=1e-4)
 
 
 def test_a_sheared_digit_anywhere_stays_inside():

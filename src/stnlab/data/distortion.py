@@ -3,6 +3,7 @@
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
@@ -10,12 +11,14 @@ from annotated_types import Ge
 from torch import Tensor
 
 from stnlab.choices import check
+from stnlab.data.bending import kept_convex, stretched_back
 from stnlab.data.clutter import draw_clutter, strew
 from stnlab.data.noise import gaussian
 from stnlab.data.ranges import Parameters, Range, check_range, within
 from stnlab.errors import StnlabError, nearest
-from stnlab.geometry.maps import AffineMap, PointMap
+from stnlab.geometry.maps import AffineMap, Homography, PointMap
 from stnlab.geometry.sampling import sample
+from stnlab.geometry.thin_plate import Plate, ThinPlateMap
 from stnlab.geometry.transforms import similarity
 from stnlab.seeds import generator
 
@@ -34,6 +37,11 @@ class Distortion:
     centre in the middle; `anywhere` draws a position such that all of the object (its bounding box, sheared, scaled
     and turned) stays inside; the shift comes on top.
 
+    perspective, elastic: standard deviations, in pixels, of normally distributed displacements: of the canvas's four
+    corners (a sample's are halved until they make a convex frame), which a homography follows; and of elastic_points
+    x elastic_points control points of a thin plate, in the direction from the distorted image to its source. Both act
+    on the canvas, on the object that is placed already.
+
     clutter: how many crops of other samples' images are strewn over the canvas, each clutter_size x clutter_size of
     the other image's pixels, with clutter_scaled magnified as the sample's own object is. noise: standard deviation of
     Gaussian noise on each pixel of an image in [0, 1], which is then clipped.
@@ -49,6 +57,9 @@ class Distortion:
     shear: Range = NONE
     shift: Range = NONE
     position: Literal["centre", "anywhere"] = "centre"
+    perspective: Annotated[float, Ge(0)] = 0.0
+    elastic: Annotated[float, Ge(0)] = 0.0
+    elastic_points: Annotated[int, Ge(2)] = 4
     clutter: Range = NONE
     clutter_size: Annotated[int, Ge(1)] = 6
     clutter_scaled: bool = False
@@ -64,8 +75,9 @@ class Distortion:
 
     @property
     def pose_names(self) -> tuple[str, ...]:
-        """Drawn parameters that describe a pose; shear only where there is any."""
-        return ("rotation", "scale", "shift_x", "shift_y") + (("shear",) if any(self.shear) else ())
+        """Drawn parameters that describe a pose; of shear, perspective and elastic those that there are."""
+        more = {"shear": any(self.shear), "perspective": self.perspective > 0, "elastic": self.elastic > 0}
+        return ("rotation", "scale", "shift_x", "shift_y", *(name for name, there in more.items() if there))
 
     def changed(self, changes: Mapping[str, Any], path: str) -> "Distortion":
         """This distortion with some options changed; path: where these stand. Raises StnlabError for wrong ones."""
@@ -83,7 +95,9 @@ class Distortion:
     def draw(self, boxes: Tensor, canvas: float, *key: int | str) -> Parameters:
         """One pose for each sample: [N] float32 of each parameter.
 
-        Those are `rotation` and `shear` in radians, `scale`, and `shift_x` and `shift_y`, normalised.
+        Those are `rotation` and `shear` in radians, `scale`, `shift_x` and `shift_y`, normalised, and `perspective` and
+        `elastic`, root mean squares of the displacements in pixels, with what makes the maps: `homography` [N, 3, 3]
+        and `controls` [N, points^2, 2].
 
         boxes: [N, 4], left, top, right, bottom of each object in its original's normalised coordinates. canvas: size
         of the original relative to the canvas. Each parameter has a generator of its own, from the key and its name.
@@ -107,7 +121,23 @@ class Distortion:
             # An object larger than the canvas has no free place: it goes to the middle of its overlap.
             shift = torch.where(high > low, free, (low + high) / 2) + shift
         drawn["shift_x"], drawn["shift_y"] = shift.unbind(1)
+        return drawn | self._draw_bending(len(boxes), *key)
+
+    def _draw_bending(self, count: int, *key: int | str) -> Parameters:
+        drawn: Parameters = {}
+        if self.perspective:
+            moved = torch.randn(count, 4, 2, generator=generator(*key, "perspective"))
+            moved = kept_convex(moved * (2 * self.perspective / self.size))
+            drawn |= {"homography": stretched_back(moved), "perspective": self._in_pixels(moved)}
+        if self.elastic:
+            moved = torch.randn(count, self.elastic_points**2, 2, generator=generator(*key, "elastic"))
+            moved = moved * (2 * self.elastic / self.size)
+            drawn |= {"controls": moved, "elastic": self._in_pixels(moved)}
         return drawn
+
+    def _in_pixels(self, displacements: Tensor) -> Tensor:
+        """Root mean squares [N] of displacements [N, K, 2]."""
+        return displacements.square().mean(dim=(1, 2)).sqrt() * (self.size / 2)
 
     def draw_disturbance(self, count: int, rows: Tensor, *key: int | str) -> Parameters:
         """Clutter and noise of `count` samples; what is off draws nothing. rows: samples that may be cropped."""
@@ -120,13 +150,25 @@ class Distortion:
         return drawn
 
     def poses(self, parameters: Parameters) -> PointMap:
-        """The maps from the distorted image to the canonical one: undo the shift, then rotation, scale and shear."""
+        """The maps from the distorted image to the canonical one.
+
+        They undo the elastic distortion, the perspective, the shift, and then rotation, scale and shear.
+        """
         zero = torch.zeros_like(parameters["rotation"])
         linear = similarity(parameters["rotation"], 1 / parameters["scale"], zero, zero)[:, :, :2]
         if "shear" in parameters:
             linear = _shears(-parameters["shear"]) @ linear
         shift = torch.stack([parameters["shift_x"], parameters["shift_y"]], dim=-1)
-        return AffineMap(torch.cat([linear, -linear @ shift[:, :, None]], dim=-1))
+        poses: PointMap = AffineMap(torch.cat([linear, -linear @ shift[:, :, None]], dim=-1))
+        if "homography" in parameters:
+            poses = poses @ Homography(parameters["homography"])
+        if "controls" in parameters:
+            poses = poses @ ThinPlateMap(parameters["controls"], self._plate)
+        return poses
+
+    @cached_property
+    def _plate(self) -> Plate:
+        return Plate(self.elastic_points)
 
     def __call__(self, images: Tensor, poses: PointMap, background: Tensor | None = None) -> Tensor:
         """uint8 [N, C, H, W] to [N, C, size, size] in [0, 1]; outside is `background` ([C], None: zero)."""

@@ -20,6 +20,8 @@ SYMBOLS = {
     "rotation": ("{:+z.0f}\N{DEGREE SIGN}", "turned"),
     "shear": ("{:+z.0f}\N{DEGREE SIGN}", "sheared"),
     "scale": ("\N{MULTIPLICATION SIGN}{:.2f}", "scaled"),
+    "perspective": ("{:.1f}", "corners"),
+    "elastic": ("{:.1f}", "bent"),
     "shift_x": ("{:+z.0f}", "right"),
     "shift_y": ("{:+z.0f}", "down"),
 }
