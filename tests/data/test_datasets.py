@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from stnlab.data.birds import Cub
 from stnlab.data.dataset import Dataset
 from stnlab.data.distortion import Distortion
 from stnlab.data.folder import Folder
+from stnlab.data.house_numbers import SvhnNumbers
 from stnlab.data.module import ImageData
 from stnlab.data.torchvision_sets import Cifar10, Cifar100, Emnist, FashionMnist, Gtsrb, Kmnist, Svhn
 from stnlab.errors import StnlabError
@@ -137,7 +139,68 @@ def folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     return Folder("tiny", 3, 16, 0.2, 0), images, labels, root / "test" / "b" / "1.png"
 
 
-WRITERS = [fashion_mnist, kmnist, emnist_letters, emnist_balanced, cifar10, cifar100, svhn, gtsrb, folder]
+def house_numbers(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    h5py = pytest.importorskip("h5py")
+    images, labels, source = [], [], [[[1, 9], [10], [2, 10, 3], [1] * 6], [[4, 4, 4, 4, 5]]]
+    for split, numbers in zip(("train", "test"), source, strict=True):
+        folder = root / "svhn" / split
+        array = pictures(len(numbers), 20)
+        for number, picture in enumerate(array):
+            write_png(folder / f"{number + 1}.png", picture)
+        with h5py.File(folder / "digitStruct.mat", "w") as file:
+            write_digit_struct(file, numbers, h5py.ref_dtype)
+        kept = [row for row, digits in enumerate(numbers) if len(digits) <= 5]
+        images.append(array[kept, :, 3:15, 2:14])
+        labels.append([[digit % 10 for digit in numbers[row]] + [10] * (5 - len(numbers[row])) for row in kept])
+    return SvhnNumbers(pixels=12, expand=1.0), images, labels, root / "svhn" / "test" / "digitStruct.mat"
+
+
+def write_digit_struct(file: Any, numbers: list[list[int]], reference: Any) -> None:
+    """MATLAB's layout: cells are references; a field of one number is the number, of several again references."""
+    names, boxes = [], []
+    for row, digits in enumerate(numbers):
+        name = np.array([[ord(letter)] for letter in f"{row + 1}.png"], dtype=np.uint16)
+        names.append([file.create_dataset(f"#refs#/name{row}", data=name).ref])
+        box = file.create_group(f"#refs#/box{row}")
+        lefts = np.linspace(2, 14 - 12 / len(digits), len(digits))
+        fields = {"label": digits, "left": lefts, "top": [3] * len(digits), "height": [12] * len(digits)}
+        for key, values in (fields | {"width": [12 / len(digits)] * len(digits)}).items():
+            cells = [np.array([[float(value)]]) for value in values]
+            if len(cells) == 1:
+                box.create_dataset(key, data=cells[0])
+                continue
+            refs = [[file.create_dataset(f"#refs#/{key}{row}_{k}", data=cell).ref] for k, cell in enumerate(cells)]
+            box.create_dataset(key, data=np.array(refs, dtype=object), dtype=reference)
+        boxes.append([box.ref])
+    for key, refs in (("name", names), ("bbox", boxes)):
+        file.create_dataset(f"digitStruct/{key}", data=np.array(refs, dtype=object), dtype=reference)
+
+
+def birds(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    folder = root / "CUB_200_2011"
+    images, labels, rows = [pictures(count, 16) for count in SIZES], [[0, 0, 1, 2, 2], [1, 199, 0]], []
+    for is_train, array, numbers in zip((1, 0), images, labels, strict=True):
+        for picture, label in zip(array, numbers, strict=True):
+            rows.append((len(rows) + 1, f"{label + 1:03d}.Bird/{len(rows)}.png", label + 1, is_train))
+            write_png(folder / "images" / rows[-1][1], picture)
+    for column, name in enumerate(("images", "image_class_labels", "train_test_split"), start=1):
+        (folder / f"{name}.txt").write_text("".join(f"{row[0]} {row[column]}\n" for row in rows))
+    return Cub(pixels=16), images, labels, folder / "image_class_labels.txt"
+
+
+WRITERS = [
+    fashion_mnist,
+    kmnist,
+    emnist_letters,
+    emnist_balanced,
+    cifar10,
+    cifar100,
+    svhn,
+    gtsrb,
+    folder,
+    house_numbers,
+    birds,
+]
 Writer = Callable[[Path, pytest.MonkeyPatch], Written]
 
 
@@ -169,11 +232,13 @@ def test_loads_what_was_written(writer: Writer, tmp_path: Path, monkeypatch: pyt
         assert raw.labels.dtype == np.int64
         assert raw.labels.tolist() == numbers
         assert len(dataset.mean) == len(dataset.std) == dataset.channels == raw.images.shape[1]
-        assert max(numbers) < dataset.classes
+        assert np.max(numbers) < dataset.classes
+        assert raw.labels.ndim == 1 or raw.labels.shape[1] == dataset.heads
 
 
 def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
 
 
 def overwrite(path: Path) -> None:

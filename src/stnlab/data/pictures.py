@@ -15,8 +15,13 @@ def reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def read_pictures(paths: Sequence[str | Path], pixels: int) -> NDArray[np.uint8]:
-    """RGB images [N, 3, pixels, pixels]: the largest middle square of each file, resized bilinearly with antialiasing.
+def read_pictures(
+    paths: Sequence[str | Path], pixels: int, boxes: NDArray[np.float64] | None = None
+) -> NDArray[np.uint8]:
+    """RGB images [N, 3, pixels, pixels], resized bilinearly with antialiasing.
+
+    Of each file the largest middle square; or, with boxes [N, 4] (left, top, right, bottom in pixels), what of the box
+    lies in the image, stretched to a square.
 
     Raises StnlabError with the path of a file that is missing, truncated or no image.
     """
@@ -27,7 +32,12 @@ def read_pictures(paths: Sequence[str | Path], pixels: int) -> NDArray[np.uint8]
     def read(row: int) -> None:
         try:
             with Image.open(paths[row]) as image:
-                square = ImageOps.fit(image.convert("RGB"), (pixels, pixels), Image.Resampling.BILINEAR)
+                colours = image.convert("RGB")
+                if boxes is None:
+                    square = ImageOps.fit(colours, (pixels, pixels), Image.Resampling.BILINEAR)
+                else:
+                    inside = boxes[row].clip(0, (colours.width, colours.height) * 2)
+                    square = colours.resize((pixels, pixels), Image.Resampling.BILINEAR, box=tuple(inside))
         except (OSError, SyntaxError, ValueError) as error:
             raise StnlabError(f"{paths[row]}: cannot be read ({reason(error)}); put an intact image there") from error
         pictures[row] = np.asarray(square).transpose(2, 0, 1)
