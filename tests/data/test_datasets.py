@@ -327,6 +327,11 @@ def test_beyond_a_photograph_is_its_mean_colour(tmp_path: Path, monkeypatch: pyt
     data = ImageData(str(tmp_path), dataset, distortion, None, 0, None, 0, 0, 4, 4)
     data.setup()
     assert data.background.tolist() == [0, 0, 0]
-    image = data.distort(next(iter(data.loader("test")))).image
+    batch = data.distort(next(iter(data.loader("test"))))
+    assert (batch.poses, batch.pose_parameters) == (None, {}), "nobody knows how a photograph's object stands"
+    image = batch.image
     torch.testing.assert_close(image[:, :, :7], torch.zeros(3, 3, 7, 32), rtol=0, atol=1e-6)
     assert image[:, :, 8:24, 8:24].std() > 0.5
+    data.test_distortion = distortion.changed({"rotation": [30, 30]}, "")
+    turned = data.distort(next(iter(data.loader("test"))))
+    assert turned.poses is not None

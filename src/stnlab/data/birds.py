@@ -27,6 +27,7 @@ class Cub(Dataset):
     channels, classes = 3, 200
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     background = mean
+    posed = False
 
     def __init__(self, pixels: Annotated[int, Ge(4)]) -> None:
         self.pixels = pixels

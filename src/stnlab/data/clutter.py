@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from stnlab.data.ranges import Parameters, Range, within
+from stnlab.data.ranges import Parameters, within
 from stnlab.geometry.maps import AffineMap
 from stnlab.geometry.sampling import sample
 from stnlab.seeds import generator
@@ -13,14 +13,14 @@ from stnlab.seeds import generator
 DRAWN = ("crop_x", "crop_y", "place_x", "place_y")
 
 
-def draw_clutter(count: int, crops: Range, rows: Tensor, *key: int | str) -> Parameters:
+def draw_clutter(count: int, crops: tuple[int, ...], rows: Tensor, *key: int | str) -> Parameters:
     """For `count` samples of a store: how many crops each gets, of which images, from where, to where.
 
     crops: [low, high], how many. rows: the samples of the store that may be cropped. Returns `clutter` [count], and
     [count, high] each `clutter_source` (rows of the store, never the sample's own unless there is no other) and
     `crop_x`, `crop_y`, `place_x`, `place_y` in [0, 1): shares of the free way.
     """
-    most = int(crops[1])
+    most = crops[1]
     amount = within(torch.rand(count, generator=generator(*key, "clutter")), (crops[0], most + 1)).floor()
     unit = torch.rand(count, most, generator=generator(*key, "clutter_source"), dtype=torch.float64)
     source = rows[(unit * max(len(rows) - 1, 1)).long()]

@@ -17,6 +17,9 @@ class Dataset(ABC):
     normalisation. background: per channel, in [0, 1], what an image shows beyond its edges; None: black, as around a
     digit.
 
+    posed: whether the stored images show their objects in one pose, as digits are upright and centred. If not, the pose
+    of an image that is not distorted is unknown; that of a distorted one leads back to the image as it is stored.
+
     objects: stored images that make up one sample, each with a pose of its own and with its own channels. The first
     is the sample's, the others are drawn among the same split's images.
     """
@@ -26,6 +29,7 @@ class Dataset(ABC):
     classes: int
     heads: int = 1
     objects: int = 1
+    posed: bool = True
     mean: tuple[float, ...]
     std: tuple[float, ...]
     background: tuple[float, ...] | None = None

@@ -60,7 +60,7 @@ class Distortion:
     perspective: Annotated[float, Ge(0)] = 0.0
     elastic: Annotated[float, Ge(0)] = 0.0
     elastic_points: Annotated[int, Ge(2)] = 4
-    clutter: Range = NONE
+    clutter: tuple[int, ...] = (0, 0)
     clutter_size: Annotated[int, Ge(1)] = 6
     clutter_scaled: bool = False
     noise: Range = NONE
@@ -72,6 +72,12 @@ class Distortion:
         check_range("shift", self.shift, -self.size, "[-4, 4]")
         check_range("clutter", self.clutter, 0, "[6, 6]")
         check_range("noise", self.noise, 0, "[0, 0.2]")
+
+    @property
+    def moves(self) -> bool:
+        """Whether any image is shown otherwise than in the middle of the canvas, at its own size."""
+        ranges = any((*self.rotation, *self.shear, *self.shift)) or set(self.scale) != {1}
+        return ranges or self.position == "anywhere" or self.perspective > 0 or self.elastic > 0
 
     @property
     def pose_names(self) -> tuple[str, ...]:

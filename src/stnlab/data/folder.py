@@ -27,6 +27,7 @@ class Folder(Dataset):
     """
 
     channels = 3
+    posed = False
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     background = mean
 

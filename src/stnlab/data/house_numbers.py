@@ -34,6 +34,7 @@ class SvhnNumbers(Dataset):
     channels, classes, heads = 3, 11, DIGITS
     mean, std = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     background = mean
+    posed = False
 
     def __init__(self, pixels: Annotated[int, Ge(4)], expand: Annotated[float, Ge(1)]) -> None:
         self.pixels, self.expand = pixels, expand

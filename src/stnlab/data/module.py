@@ -120,6 +120,8 @@ class ImageData(pl.LightningDataModule):
         image = (torch.cat(parts, dim=1) - self.mean[:, None, None]) / self.std[:, None, None]
         own = [raw.labels, *(labels[parameters["partner"]] for parameters in drawn[1:])]
         label = self.dataset.combine(torch.stack(own, dim=1))
+        if not (self.dataset.posed or distortion.moves):
+            return Batch(image, label, raw.indices, None, {}, raw.split, raw.global_size)
         per_object = {
             name: torch.stack([parameters[name] for parameters in drawn], dim=1) for name in distortion.pose_names
         }

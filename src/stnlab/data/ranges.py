@@ -10,7 +10,7 @@ Range = tuple[float, ...]
 Parameters = dict[str, Tensor]
 
 
-def check_range(name: str, values: Range, least: float, example: str) -> None:
+def check_range(name: str, values: tuple[float, ...], least: float, example: str) -> None:
     """Raises StnlabError unless `values` are [low, high] with least <= low <= high, finite."""
     if len(values) != 2 or not least <= values[0] <= values[1] < math.inf:
         raise StnlabError(

@@ -161,6 +161,7 @@ class _Photographs(TorchvisionSet):
     """RGB images of the world, around which there is no black: beyond their edges is their mean colour."""
 
     channels = 3
+    posed = False
 
     def _checksums(self) -> dict[str, str]:
         """md5 of each file."""
