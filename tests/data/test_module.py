@@ -9,6 +9,7 @@ from stnlab.data.dataset import Mnist, MnistAddition
 from stnlab.data.distortion import Distortion
 from stnlab.data.module import ImageData
 from stnlab.errors import StnlabError
+from stnlab.seeds import generator
 
 
 def rotated(root: Path, **changes: Any) -> ImageData:
@@ -43,6 +44,14 @@ def test_batch_size_changes_no_pose(mnist_root: Path):
     for split in ("train", "val", "test"):
         few, many = rotated(mnist_root), rotated(mnist_root, batch_size=17, eval_batch_size=31)
         assert poses(few, split) == poses(many, split)
+
+
+def test_a_pose_is_a_function_of_seed_split_epoch_name_and_index(mnist_root: Path):
+    data = rotated(mnist_root, training_seed=7)
+    for key, count in (((7, "train", 2), 60000), ((0, "val", 0), 60000), ((0, "test", 0), 10000)):
+        angle = torch.deg2rad(-90 + 180 * torch.rand(count, generator=generator(*key, "rotation")))
+        found = poses(data, key[1], key[2])
+        assert found == {index: angle[index].item() for index in found}
 
 
 def test_training_poses_are_new_each_epoch_and_seed_and_others_never(mnist_root: Path):

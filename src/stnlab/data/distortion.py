@@ -1,5 +1,6 @@
 """Distortions: poses drawn as a function of (seed, split, epoch, parameter), and one warp of the image."""
 
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from stnlab.choices import check
@@ -23,6 +24,7 @@ from stnlab.geometry.transforms import similarity
 from stnlab.seeds import generator
 
 NONE = (0.0, 0.0)
+Deviation = Annotated[float, Ge(0), Lt(math.inf)]
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Distortion:
     shear: Range = NONE
     shift: Range = NONE
     position: Literal["centre", "anywhere"] = "centre"
-    perspective: Annotated[float, Ge(0)] = 0.0
-    elastic: Annotated[float, Ge(0)] = 0.0
+    perspective: Deviation = 0.0
+    elastic: Deviation = 0.0
     elastic_points: Annotated[int, Ge(2)] = 4
     clutter: tuple[int, ...] = (0, 0)
     clutter_size: Annotated[int, Ge(1)] = 6
@@ -161,11 +163,12 @@ class Distortion:
         They undo the elastic distortion, the perspective, the shift, and then rotation, scale and shear.
         """
         zero = torch.zeros_like(parameters["rotation"])
-        linear = similarity(parameters["rotation"], 1 / parameters["scale"], zero, zero)[:, :, :2]
+        # Products of maps, since a matrix product on a GPU may round to TF32.
+        poses: PointMap = AffineMap(similarity(parameters["rotation"], 1 / parameters["scale"], zero, zero))
         if "shear" in parameters:
-            linear = _shears(-parameters["shear"]) @ linear
-        shift = torch.stack([parameters["shift_x"], parameters["shift_y"]], dim=-1)
-        poses: PointMap = AffineMap(torch.cat([linear, -linear @ shift[:, :, None]], dim=-1))
+            poses = _shear(-parameters["shear"]) @ poses
+        back = similarity(zero, torch.ones_like(zero), -parameters["shift_x"], -parameters["shift_y"])
+        poses = poses @ AffineMap(back)
         if "homography" in parameters:
             poses = poses @ Homography(parameters["homography"])
         if "controls" in parameters:
@@ -199,20 +202,17 @@ class Distortion:
         return within(unit, self.scale) if self.scale_law == "uniform" else low * (high / low) ** unit
 
 
-def forward(parameters: Parameters) -> AffineMap:
+def forward(parameters: Parameters) -> PointMap:
     """Where poses without their shift move the points of the canonical image: the inverse of their maps."""
     zero = torch.zeros_like(parameters["rotation"])
-    moved = AffineMap(similarity(-parameters["rotation"], parameters["scale"], zero, zero))
-    if "shear" not in parameters:
-        return moved
-    linear = moved.matrix[:, :, :2] @ _shears(parameters["shear"])
-    return AffineMap(torch.cat([linear, zero[:, None, None].expand(-1, 2, 1)], dim=-1))
+    moved: PointMap = AffineMap(similarity(-parameters["rotation"], parameters["scale"], zero, zero))
+    return moved @ _shear(parameters["shear"]) if "shear" in parameters else moved
 
 
-def _shears(angle: Tensor) -> Tensor:
-    """[N, 2, 2]: points above the centre (y < 0) go left for a positive angle."""
+def _shear(angle: Tensor) -> AffineMap:
+    """Maps that take points above the centre (y < 0) to the left for a positive angle."""
     one, zero = torch.ones_like(angle), torch.zeros_like(angle)
-    return torch.stack([one, angle.tan(), zero, one], dim=-1).reshape(-1, 2, 2)
+    return AffineMap(torch.stack([one, angle.tan(), zero, zero, one, zero], dim=-1).reshape(-1, 2, 3))
 
 
 def bounding_boxes(images: Tensor) -> Tensor:
