@@ -1,13 +1,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from stnlab.data.dataset import Mnist
+from stnlab.data.dataset import Mnist, MnistAddition
 from stnlab.data.distortion import Distortion
 from stnlab.data.module import ImageData
 from stnlab.errors import StnlabError
+from stnlab.seeds import generator
 
 
 def rotated(root: Path, **changes: Any) -> ImageData:
@@ -42,6 +44,14 @@ def test_batch_size_changes_no_pose(mnist_root: Path):
     for split in ("train", "val", "test"):
         few, many = rotated(mnist_root), rotated(mnist_root, batch_size=17, eval_batch_size=31)
         assert poses(few, split) == poses(many, split)
+
+
+def test_a_pose_is_a_function_of_seed_split_epoch_name_and_index(mnist_root: Path):
+    data = rotated(mnist_root, training_seed=7)
+    for key, count in (((7, "train", 2), 60000), ((0, "val", 0), 60000), ((0, "test", 0), 10000)):
+        angle = torch.deg2rad(-90 + 180 * torch.rand(count, generator=generator(*key, "rotation")))
+        found = poses(data, key[1], key[2])
+        assert found == {index: angle[index].item() for index in found}
 
 
 def test_training_poses_are_new_each_epoch_and_seed_and_others_never(mnist_root: Path):
@@ -91,6 +101,38 @@ def test_no_validation_split(mnist_root: Path):
     data = rotated(mnist_root, validation_size=0)
     assert data.val_dataloader() == []
     assert [loader.split for loader in data.test_dataloader()] == ["test"]
+
+
+def test_test_images_may_be_distorted_otherwise_than_training_and_validation(mnist_root: Path):
+    plain, wide = rotated(mnist_root), rotated(mnist_root, test_distortion={"rotation": [-180, 180]})
+    for split in ("train", "val"):
+        assert poses(plain, split) == poses(wide, split)
+    doubled = {index: 2 * rotation for index, rotation in poses(plain, "test").items()}
+    assert poses(wide, "test") == pytest.approx(doubled)
+
+
+def test_two_digits_with_a_pose_each_and_their_sum(mnist_root: Path):
+    still = Distortion(size=28, rotation=[0, 0], scale=[1, 1])
+    choice: dict[str, Any] = {"dataset": MnistAddition(), "distortion": still}
+    data, alone = rotated(mnist_root, **choice), rotated(mnist_root, distortion=still)
+    turning = rotated(mnist_root, dataset=MnistAddition())
+    digits = Mnist().load(mnist_root)[0]
+    for split in ("train", "val"):
+        allowed = {digits.images[row].tobytes(): digits.labels[row] for row in data.rows[split]}
+        raw = next(iter(data.loader(split)))
+        batch = data.distort(raw)
+        assert batch.image.shape[1:] == data.image_shape == (2, 28, 28)
+        torch.testing.assert_close(batch.image[:, :1], alone.distort(raw).image)
+        pixels = (batch.image * data.std[:, None, None] + data.mean[:, None, None]) * 255
+        for image, label in zip(pixels.round().byte().numpy(), batch.label, strict=True):
+            assert label.tolist() == [sum(allowed[channel.tobytes()] for channel in image)], "both of this split"
+        turned = turning.distort(raw)
+        assert turned.poses is not None
+        assert len(turned.poses) == 2
+        alone_turned = poses(rotated(mnist_root), split)
+        first, second = turned.pose_parameters["rotation"].T
+        assert first.tolist() == [alone_turned[index] for index in raw.indices.tolist()]
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.4
 
 
 def test_images_are_normalised_and_outside_is_background(mnist_root: Path):

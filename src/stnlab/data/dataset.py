@@ -2,25 +2,37 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+
+from torch import Tensor
 
 from stnlab.data.mnist import load_mnist
 from stnlab.data.raw import RawImages
 
 
 class Dataset(ABC):
-    """What is known before a file is read.
+    """What is known before a file is read, as attributes of the class or of an object of it.
 
-    sizes: images to train and to test with, None if only the files tell. channels, classes: of an image. heads:
-    labels an image has (digits of a number, say). mean, std: per channel, of images in [0, 1], for normalisation.
+    sizes: images to train and to test with, None if only the files tell. channels: of a stored image. classes: of a
+    label. heads: labels an image has (digits of a number, say). mean, std: per channel, of images in [0, 1], for
+    normalisation. background: per channel, in [0, 1], what an image shows beyond its edges; None: black, as around a
+    digit.
+
+    posed: whether the stored images show their objects in one pose, as digits are upright and centred. If not, the pose
+    of an image that is not distorted is unknown; that of a distorted one leads back to the image as it is stored.
+
+    objects: stored images that make up one sample, each with a pose of its own and with its own channels. The first
+    is the sample's, the others are drawn among the same split's images.
     """
 
-    sizes: ClassVar[tuple[int, int] | None] = None
-    channels: ClassVar[int]
-    classes: ClassVar[int]
-    heads: ClassVar[int] = 1
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
+    sizes: tuple[int, int] | None = None
+    channels: int
+    classes: int
+    heads: int = 1
+    objects: int = 1
+    posed: bool = True
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    background: tuple[float, ...] | None = None
 
     @abstractmethod
     def load(self, root: Path) -> tuple[RawImages, RawImages]:
@@ -28,6 +40,10 @@ class Dataset(ABC):
 
         Raises StnlabError, in one line with the path, where a file is missing, truncated or wrong.
         """
+
+    def combine(self, labels: Tensor) -> Tensor:
+        """A sample's labels [N, heads] from those of its objects [N, objects, heads]."""
+        return labels[:, 0]
 
 
 class Mnist(Dataset):
@@ -39,3 +55,12 @@ class Mnist(Dataset):
 
     def load(self, root: Path) -> tuple[RawImages, RawImages]:
         return load_mnist(root)
+
+
+class MnistAddition(Mnist):
+    """Two digits, a channel each; the label is their sum (Jaderberg et al. 2015, table 4)."""
+
+    classes, objects = 19, 2
+
+    def combine(self, labels: Tensor) -> Tensor:
+        return labels.sum(1)

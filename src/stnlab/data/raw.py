@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 class RawImages:
     """One split as it is stored.
 
-    images: uint8 [N, C, H, W], background 0
-    labels: int64 [N]
+    images: uint8 [N, C, H, W]
+    labels: int64 [N], or [N, heads]
+    held_out: the last so many of a training set are the dataset's own validation images
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    held_out: int = 0

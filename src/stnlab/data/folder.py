@@ -1,0 +1,69 @@
+"""A user's own images, a folder for each class."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+
+from stnlab.data.dataset import Dataset
+from stnlab.data.pictures import read_pictures, reason
+from stnlab.data.raw import RawImages
+from stnlab.errors import StnlabError
+from stnlab.seeds import generator
+
+Share = Annotated[float, Gt(0), Lt(1)]
+
+
+class Folder(Dataset):
+    """`<root>/train/<class>/<image>`, likewise `test` and, optionally, `val`; or `<root>/<class>/<image>` for all.
+
+    name: what the images are; part of a run's identity, which the path is not. classes: how many folders there are,
+    in order of their names. pixels: to resize each image's middle square to. test_share, seed: the part of the images
+    to test with and the seed that draws them, where there are no `train` and `test`.
+
+    Normalised as is usual for photographs (the mean of ImageNet), which is also what is beyond the edges.
+    """
+
+    channels = 3
+    posed = False
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    background = mean
+
+    def __init__(
+        self, name: str, classes: Annotated[int, Ge(2)], pixels: Annotated[int, Ge(4)], test_share: Share, seed: int
+    ) -> None:
+        self.name, self.classes, self.pixels = name, classes, pixels
+        self.test_share, self.seed = test_share, seed
+
+    def load(self, root: Path) -> tuple[RawImages, RawImages]:
+        if not root.is_dir():
+            raise StnlabError(f"{root}: no such folder; name one with data.root=...")
+        if not (root / "train").is_dir():
+            return self._drawn(self._listed(root))
+        train, test = self._listed(root / "train"), self._listed(root / "test")
+        held = self._listed(root / "val") if (root / "val").is_dir() else []
+        return self._raw(train + held, len(held)), self._raw(test)
+
+    def _listed(self, folder: Path) -> list[tuple[str, int]]:
+        """Path and class of each image."""
+        from torchvision.datasets import ImageFolder  # type: ignore[import-untyped]
+
+        try:
+            found: Any = ImageFolder(str(folder))
+        except OSError as error:
+            raise StnlabError(f"{folder}: cannot be read ({reason(error)})") from error
+        if len(found.classes) != self.classes:
+            raise StnlabError(f"{folder}: holds {len(found.classes)} classes; give data.dataset.classes for all splits")
+        return list(found.samples)
+
+    def _drawn(self, samples: list[tuple[str, int]]) -> tuple[RawImages, RawImages]:
+        order = torch.randperm(len(samples), generator=generator(self.seed, "folder", "test")).tolist()
+        tested = set(order[: max(1, round(self.test_share * len(samples)))])
+        train, test = ([samples[row] for row in range(len(samples)) if (row in tested) == part] for part in (0, 1))
+        return self._raw(train), self._raw(test)
+
+    def _raw(self, samples: list[tuple[str, int]], held_out: int = 0) -> RawImages:
+        paths, labels = zip(*samples, strict=True)
+        return RawImages(read_pictures(paths, self.pixels), np.array(labels, dtype=np.int64), held_out)
