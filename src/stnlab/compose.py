@@ -108,6 +108,8 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str]) -> None:
         raise StnlabError(explain(error, arguments)) from error
     except Exception as error:
         if error not in failures:
+            if isinstance(error, ValueError) and "Config group override" in str(error):
+                raise StnlabError(f"{' '.join(arguments)}: a group cannot be null; choose a file") from error
             raise
         count = f"{len(failures)} jobs" if len(failures) > 1 else "one job"
         raise StnlabError(f"{count} failed as told above; the same command tries again") from error
@@ -172,9 +174,7 @@ def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
     node: Any = _composed_without(key, arguments, file)
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
-    choices = (
-        [str(choice) for choice in node if choice not in ("_target_", "_partial_")] if isinstance(node, dict) else []
-    )
+    choices = {str(choice) for choice in node} - {"_target_", "_partial_"} if isinstance(node, dict) else set()
     return f"{key}: no such key{nearest(name, choices) or '; there are no options here'}"
 
 

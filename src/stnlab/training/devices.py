@@ -40,9 +40,7 @@ def check_devices(trainer: dict[str, Any]) -> int:
             raise StnlabError(f"trainer.{name}: is missing; give a value")
     accelerator, devices, gpus = trainer["accelerator"], trainer["devices"], count_gpus()
     if accelerator not in ("auto", "cpu") and gpus == 0:
-        raise StnlabError(
-            f"trainer.accelerator={accelerator}: torch finds no GPU here; use trainer=cpu or trainer=auto"
-        )
+        raise StnlabError(f"trainer.accelerator={accelerator}: torch finds no GPU here; use trainer=cpu or auto")
     on_gpu = accelerator != "cpu" and gpus > 0
     if trainer["precision"] == "16-mixed" and not on_gpu:
         raise StnlabError("trainer.precision=16-mixed: needs a GPU; on a CPU use bf16-mixed or 32-true")
