@@ -1,7 +1,9 @@
 """The command as a user types it: most in this process, a few as real ones."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -177,3 +179,38 @@ def test_a_users_own_backbone_and_transform(tmp_path: Path, monkeypatch: pytest.
     assert run.name.startswith("mnist_rotated-own-input-own-smoke-s0-")
     with pytest.raises(StnlabError, match=r"backbone.width=wide: should be a valid integer"):
         main(["--config-dir=conf", "backbone=own", "backbone.width=wide", *quick])
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(how: signal.Signals, tmp_path: Path):
+    longer = [*QUICK, "recipe.steps=null", "recipe.epochs=8", "data.train_size=3000", "trainer.threads=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stnlab.train", *longer, "study=killed"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/killed/*/metrics.csv")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 130}[how]
+    if how == signal.SIGTERM:
+        assert "interrupted: the same command goes on from the last checkpoint" in said
+    (half,) = find_runs(tmp_path / "runs" / "killed")
+    assert half.state == "running"
+    assert 1 <= len(half.history) < 8
+
+    main([*longer, "study=killed"])
+    main([*longer, "study=undisturbed"])
+    (whole,) = find_runs(tmp_path / "runs" / "undisturbed")
+    assert (half.path / "metrics.json").read_bytes() == (whole.path / "metrics.json").read_bytes()
+    assert half.history == whole.history
+    assert half.info["images_seen"] == whole.info["images_seen"] == 8 * 3000
+
+
+def test_a_failing_fresh_start_keeps_the_old_results(tmp_path: Path):
+    main([*QUICK, "study=kept"])
+    (run,) = find_runs(tmp_path / "runs" / "kept")
+    before = run.metrics
+    with pytest.raises((StnlabError, OSError)):
+        main([*QUICK, "study=kept", "fresh=true", "data.root=/dev/null/x"])
+    assert (run.state, run.metrics) == ("done", before)

@@ -162,3 +162,11 @@ def test_run_json_names_code_and_machine(train: Train):
     assert info["threads"] == 2
     assert info["device"].startswith("cpu")
     assert info["precision"] == "32-true"
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_other_precisions_train_and_say_so(train: Train, precision: str):
+    run = train(f"trainer.precision={precision}")
+    assert run.state == "done"
+    assert run.info["precision"] == precision
+    assert run.metrics["test/error"] < 0.9

@@ -11,7 +11,7 @@ from stnlab.geometry.maps import PointMap
 Split = Literal["train", "val", "test"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class RawBatch:
     """Samples as they are stored: images uint8 [N, C, H, W], labels int64 [N, heads], indices int64 [N].
 

@@ -58,7 +58,7 @@ class Classifier(pl.LightningModule):
         self._collected: dict[Split, list[dict[str, np.ndarray]]] = {}
 
     def forward(self, image: Tensor) -> Prediction:
-        prediction: Prediction = self.network(image)
+        prediction: Prediction = self.network(image.to(self.dtype))
         return prediction
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -124,7 +124,14 @@ class Classifier(pl.LightningModule):
 
 def _summed_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Summed over samples, mean over heads, in float32: zero, with a gradient of zeros, for no sample."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), label.flatten(), reduction="sum") / label.shape[1]
+    return (
+        F.cross_entropy(
+            (logits if logits.dtype == torch.float64 else logits.float()).flatten(0, 1),
+            label.flatten(),
+            reduction="sum",
+        )
+        / label.shape[1]
+    )
 
 
 def _arrays(batch: Batch, prediction: Prediction) -> dict[str, np.ndarray]:

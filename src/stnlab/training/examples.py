@@ -19,7 +19,7 @@ def make_examples(network: Network, data: ImageData) -> Examples:
     batch = data.distort(next(iter(loader)))
     network.eval()
     with torch.inference_mode():
-        prediction = network(batch.image)
+        prediction = network(batch.image.to(next(network.parameters()).dtype))
     pairs = [_as_grey(pair, data) for pair in zip(prediction.inputs, prediction.views, strict=True)]
     return Examples(
         indices=np.arange(len(batch.index)),
