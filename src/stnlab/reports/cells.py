@@ -17,8 +17,8 @@ Labels = dict[str, str]
 
 GROUPS = ("data", "backbone", "placement", "transform", "localizer", "recipe", "trainer", "callbacks")
 ABSENT = "\N{EN DASH}"
-UNUSED = {"localizer": {ABSENT}}
-"""What does not count as another choice: no localizer says no more than no transform."""
+UNUSED = {"localizer": {ABSENT}, "sampler": {ABSENT}}
+"""What does not count as another choice: no localizer and no sampler say no more than no transform."""
 WITHOUT_VARIATION = ("placement", "transform")
 """What names a cell when there is nothing to tell it from."""
 
