@@ -135,6 +135,13 @@ def test_two_digits_with_a_pose_each_and_their_sum(mnist_root: Path):
         assert abs(np.corrcoef(first, second)[0, 1]) < 0.4
 
 
+@pytest.mark.parametrize(("size", "validates"), [(0, False), (300, True), (None, True)])
+def test_null_means_the_datasets_own_validation_split_not_none_at_all(size: int | None, validates: bool):
+    plain = Distortion(size=28, rotation=[0, 0], scale=[1, 1])
+    data = ImageData("", Mnist(), plain, None, size, None, seed=0, training_seed=0, batch_size=8, eval_batch_size=8)
+    assert data.validates is validates
+
+
 def test_images_are_normalised_and_outside_is_background(mnist_root: Path):
     data = rotated(mnist_root, train_size=5000)
     plain = rotated(mnist_root, train_size=5000, distortion=Distortion(size=28, rotation=[0, 0], scale=[1, 1]))

@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"value": float("nan")})
     with pytest.raises(TypeError):
-        files.write_bytes(tmp_path / "a.json", "text")  # type: ignore[arg-type]
+        files.write_bytes(tmp_path / "a.json", "text")
     assert files.read_json(tmp_path / "a.json") == {"value": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 

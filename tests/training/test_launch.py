@@ -33,7 +33,7 @@ def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: P
     assert two.info["devices"] == 2
     assert two.info["images_seen"] == one.info["images_seen"]
     for split in ("test", "val"):
-        first, second = one.predictions(split), two.predictions(split)  # type: ignore[arg-type]
+        first, second = one.predictions(split), two.predictions(split)
         assert first is not None
         assert second is not None
         assert np.array_equal(first.indices, second.indices)

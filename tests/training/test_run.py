@@ -113,7 +113,7 @@ def test_without_validation_there_are_no_validation_results(train: Train):
 def test_metrics_are_those_of_the_saved_predictions_and_of_lightning(train: Train):
     run = train("placement=deep", "transform=rotation_scale")
     for split in ("test", "val"):
-        found = run.predictions(split)  # type: ignore[arg-type]
+        found = run.predictions(split)
         assert found is not None
         for name, value in measure(found.logits, found.labels).items():
             assert run.metrics[f"{split}/{name}"] == value

@@ -65,6 +65,11 @@ class ImageData(pl.LightningDataModule):
         around = 0 if self._around is None else self._around.repeat(self.dataset.objects)
         return (around - self.mean) / self.std
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation split: held out, or the dataset's own."""
+        return self.validation_size != 0
+
     def prepare_data(self) -> None:
         """Fetch the files; one process of a machine does this before any reads them."""
         self._read = self.dataset.load(self.root)
@@ -88,11 +93,11 @@ class ImageData(pl.LightningDataModule):
         return self.loader("train")
 
     def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
-        return self.loader("val") if len(self.rows["val"]) else []
+        return self.loader("val") if self.validates else []
 
     def test_dataloader(self) -> list[TensorLoader]:
         """The test split and, since final results cover both, the validation split."""
-        return [self.loader("test")] + ([self.loader("val")] if len(self.rows["val"]) else [])
+        return [self.loader("test")] + ([self.loader("val")] if self.validates else [])
 
     def loader(self, split: Split) -> TensorLoader:
         """Raw batches of a split: the share of this process, if a trainer runs several."""

@@ -10,7 +10,7 @@ class CalibrationError(BinaryCalibrationError):
 
     A sample is right when all its heads are; its confidence is the product of theirs, as in `evaluation.calibration`.
     torchmetrics (issue 3510) counts a confidence of exactly 1.0 in a sixteenth bin of its own; the next smaller number
-    falls into the last one. It also sums in the confidences' precision: float32 is off by 5% over 55,000 samples.
+    falls into the last one. It also sums in the confidences' precision, where float32 loses too much over many samples.
     """
 
     def __init__(self) -> None:

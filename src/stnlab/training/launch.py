@@ -1,10 +1,13 @@
 """One process or several: how a run gets onto the devices that it asks for."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import torch
 
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
@@ -29,11 +32,16 @@ def launch(config: Config, run: RunDirectory) -> None:
         with run.lock():
             run.clear()  # here, or a worker might look for the old checkpoint before another has cleared it
         config = config | {"fresh": False}
+    share = str(max(1, torch.get_num_threads() // processes))  # torchrun's own choice is one thread each
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"
         file.write_text(json.dumps(config))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        done = subprocess.run([*torchrun, "-m", "stnlab.training.worker", str(file)], check=False)
+        done = subprocess.run(
+            [*torchrun, "-m", "stnlab.training.worker", str(file)],
+            env={**os.environ, "OMP_NUM_THREADS": share},
+            check=False,
+        )
     if done.returncode != 0 or run.state != "done":
         reason = run.info["error"] if run.state == "failed" else f"exit status {done.returncode}"
         raise StnlabError(f"a process of this run failed ({reason}); its output is above")

@@ -1,7 +1,6 @@
 """One run from start, or from where it was interrupted, to its results."""
 
 import datetime
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ from stnlab.training.figures import log_figures
 from stnlab.training.loading import load_checkpoint
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder
+
+TORCHS_THREADS = torch.get_num_threads()
 
 
 def train_run(config: Config) -> RunDirectory:
@@ -101,7 +102,7 @@ def build_trainer(
             max_epochs=recipe.epochs if recipe.epochs is not None else -1,
             max_steps=recipe.steps if recipe.steps is not None else -1,
             limit_train_batches=recipe.steps if recipe.steps is not None else 1.0,
-            limit_val_batches=1.0 if components.data.validation_size else 0,
+            limit_val_batches=1.0 if components.data.validates else 0,
             gradient_clip_val=recipe.gradient_clip_norm,
             default_root_dir=run.path,
             num_sanity_val_steps=0,
@@ -149,9 +150,8 @@ def _environment(trainer: pl.Trainer, components: Components) -> dict[str, Any]:
 
 
 def set_threads(threads: int | None) -> None:
-    """CPU threads of this process; None: its share of the cores, or what OMP_NUM_THREADS says."""
-    share = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", share)))
+    """CPU threads of this process; None: as many as torch started with, whatever an earlier job of a sweep chose."""
+    torch.set_num_threads(threads or TORCHS_THREADS)
 
 
 def _first_line(error: BaseException) -> str:
