@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import map_coordinates, zoom
 from sklearn.datasets import load_digits
 
-from stnlab.runs import LANDMARKS, Examples, Predictions, RunDirectory, code_version
+from stnlab.runs import LANDMARKS, Evaluation, Examples, Predictions, RunDirectory, code_version
 
 SIZE = 28
 
@@ -111,7 +111,7 @@ def write_results(run: RunDirectory, plan: Plan, rng: np.random.Generator, image
         pose_parameters={"rotation": angles[:, None]},
     )
     run.write_predictions({"test": test})
-    run.write_examples(examples(labels, angles, -0.9 * found, plan))
+    run.write_evaluation(Evaluation(examples(labels, angles, -0.9 * found, plan)))
     accuracy = float((logits.argmax(1) == labels).mean())
     run.write_metrics({"test/error": 1 - accuracy, "test/accuracy": accuracy})
 

@@ -7,7 +7,8 @@ import pytest
 from stnlab.errors import StnlabError
 from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
-from stnlab.runs.predictions import Examples, Predictions
+from stnlab.runs.evaluation import Evaluation, Examples, Frames, Orbit
+from stnlab.runs.predictions import Predictions
 
 CONFIG = {
     "choices": {"data": "d", "backbone": "b", "placement": "none", "recipe": "r"},
@@ -40,7 +41,7 @@ def test_a_run_is_found_by_its_digest_when_its_readable_name_changed(tmp_path: P
 def test_arrays_come_back_and_unknown_stays_unknown(tmp_path: Path, poses: np.ndarray | None):
     logits, labels = np.random.default_rng(0).normal(size=(4, 1, 3)).astype(np.float32), np.zeros((4, 1), np.int64)
     parameters = {} if poses is None else {"rotation": np.ones((4, 1), np.float32)}
-    written = Predictions(logits, labels, np.arange(4), poses, None, parameters)
+    written = Predictions(logits, labels, np.arange(4), poses, pose_parameters=parameters)
     run = RunDirectory(tmp_path)
     run.write_predictions({"test": written})
     read = run.predictions("test")
@@ -52,13 +53,23 @@ def test_arrays_come_back_and_unknown_stays_unknown(tmp_path: Path, poses: np.nd
     assert run.predictions("val") is None
 
 
-def test_examples_come_back(tmp_path: Path):
+def test_what_needed_the_model_comes_back(tmp_path: Path):
     pictures = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
+    examples = Examples(np.arange(2), pictures[:, None], [pictures, pictures + 1], [pictures + 2, pictures])
+    said = np.zeros((3, 2, 1), np.int16), np.ones((3, 2)), np.zeros((3, 2))
+    orbit = Orbit(np.array([-90.0, 0, 90]), 1, (-45.0, 45.0), np.arange(2), np.zeros((2, 1)), *said)
+    frames = Frames(np.array([1, 2]), [np.stack([pictures, pictures])], np.zeros((2, 2, 1, 4, 2)))
+    gaps, means = {"rotation": np.ones((2, 5))}, [(pictures / 2, pictures / 3)]
+    written = Evaluation(examples, {"rotation": orbit}, np.array([1, 2]), gaps, means, frames)
     run = RunDirectory(tmp_path)
-    run.write_examples(Examples(np.arange(2), pictures[:, None], [pictures, pictures + 1], [pictures + 2, pictures]))
-    read = run.examples()
-    assert len(read.before) == len(read.after) == 2
-    assert np.array_equal(read.before[1], pictures + 1)
+    run.write_evaluation(written)
+    read = run.evaluation()
+    assert read.orbits["rotation"].training == (-45.0, 45.0)
+    for name, values in written.to_arrays().items():
+        assert np.array_equal(read.to_arrays()[name], values), name
+    run.write_evaluation(Evaluation(Examples(np.arange(2), pictures[:, None])))
+    assert run.evaluation().frames is None
+    assert not run.evaluation().orbits
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path):

@@ -53,7 +53,7 @@ def test_a_smoke_run_beats_chance_by_far_and_leaves_everything_behind(tmp_path: 
     np.testing.assert_allclose(test.poses[:, 0, 5], right, atol=1e-6)
 
     loaded = stnlab.load_run(run.path)
-    before = torch.from_numpy(run.examples().images).float() / 255
+    before = torch.from_numpy(run.evaluation().examples.images).float() / 255
     logits = loaded.network((before - 0.1307) / 0.3081).logits
     np.testing.assert_allclose(logits.detach().numpy(), test.logits[:16], atol=0.05)
 

@@ -103,7 +103,7 @@ def _views_of(run: Run, title: str) -> Figure | None:
     predictions = run.directory.predictions("test")
     if predictions is None or predictions.warps is None:
         return None
-    examples = run.directory.examples()
+    examples = run.directory.evaluation().examples
     shown = examples.indices
     return views_grid(
         examples.images,

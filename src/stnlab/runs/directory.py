@@ -12,8 +12,9 @@ import filelock
 
 from stnlab.errors import StnlabError
 from stnlab.runs import files
+from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config, digest, run_name
-from stnlab.runs.predictions import Examples, Predictions
+from stnlab.runs.predictions import Predictions
 
 SCHEMA = 1
 State = Literal["absent", "running", "done", "failed"]
@@ -89,8 +90,8 @@ class RunDirectory:
         """The arrays of a split, None if the run has no such split."""
         return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz"), split)
 
-    def examples(self) -> Examples:
-        return Examples.from_arrays(files.read_arrays(self.path / "evaluation.npz"))
+    def evaluation(self) -> Evaluation:
+        return Evaluation.from_arrays(files.read_arrays(self.path / "evaluation.npz"))
 
     def start(self, normalised: Config, environment: Mapping[str, Any]) -> None:
         """Create the directory or take up an interrupted run: from here on the state is `running`."""
@@ -114,8 +115,8 @@ class RunDirectory:
         arrays = {name: values for split, found in splits.items() for name, values in found.to_arrays(split).items()}
         files.write_arrays(self.path / "predictions.npz", arrays)
 
-    def write_examples(self, examples: Examples) -> None:
-        files.write_arrays(self.path / "evaluation.npz", examples.to_arrays())
+    def write_evaluation(self, evaluation: Evaluation) -> None:
+        files.write_arrays(self.path / "evaluation.npz", evaluation.to_arrays())
 
     def clear(self) -> None:
         """Remove everything but the lock: `fresh=true`."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from stnlab.data.loader import TensorLoader
 from stnlab.data.module import ImageData
 from stnlab.models.network import Network
-from stnlab.runs.predictions import Examples
+from stnlab.runs.evaluation import Examples
 
 COUNT = 16
 

@@ -42,7 +42,7 @@ def run_figures(run: RunDirectory) -> dict[str, Figure]:
     confidence, correct = confidences(test.logits, test.labels)
     bins = reliability_bins(confidence, correct)
     figures = {"reliability": reliability_diagram(bins, ece(confidence, correct))}
-    examples = run.examples()
+    examples = run.evaluation().examples
     if test.warps is not None and examples.before:
         rows = examples.indices
         corners = test.warps[rows][:, :, list(CORNERS)]

@@ -15,6 +15,7 @@ from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
+from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.components import Components, build_components
 from stnlab.training.devices import check_devices
@@ -75,7 +76,7 @@ def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer
     if not trainer.is_global_zero:
         return
     run.write_predictions(components.module.predictions)
-    run.write_examples(make_examples(components.module.network, components.data))
+    run.write_evaluation(Evaluation(make_examples(components.module.network, components.data)))
     metrics = components.module.metrics()
     run.write_metrics(metrics)
     log_figures(trainer.loggers, run)
