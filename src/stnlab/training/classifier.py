@@ -94,15 +94,8 @@ class Classifier(pl.LightningModule):
         self.predictions = {}
         for split, parts in self._collected.items():
             self.predictions[split] = _in_order(_gathered(parts))
-        self._log_all({name: value for name, value in self.metrics().items() if name.startswith("test/")})
-
-    def metrics(self) -> dict[str, float]:
-        """Final results of the tested splits, named `<split>/<measure>`."""
-        return {
-            f"{split}/{name}": value
-            for split, found in self.predictions.items()
-            for name, value in measure(found.logits, found.labels).items()
-        }
+        if test := self.predictions.get("test"):
+            self._log_all({f"test/{name}": value for name, value in measure(test.logits, test.labels).items()})
 
     def configure_optimizers(self) -> Any:
         localizers = self.network.localizer_parameters()

@@ -5,11 +5,14 @@ import pytorch_lightning as pl
 from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
+from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config
 from stnlab.training.devices import check_devices
+from stnlab.training.examples import make_examples
 from stnlab.training.loading import load_components
 from stnlab.training.notices import hide_notices
 from stnlab.training.run import set_threads
+from stnlab.training.summary import summarise
 
 
 def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
@@ -34,4 +37,5 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
         use_distributed_sampler=False,
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
-    return components.module.metrics()
+    evaluation = Evaluation(make_examples(components.module.network, components.data))
+    return summarise(components.module.predictions, evaluation)

@@ -24,6 +24,7 @@ from stnlab.training.figures import log_figures
 from stnlab.training.loading import load_checkpoint
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder
+from stnlab.training.summary import summarise
 
 TORCHS_THREADS = torch.get_num_threads()
 
@@ -76,9 +77,9 @@ def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer
     if not trainer.is_global_zero:
         return
     run.write_predictions(components.module.predictions)
-    run.write_evaluation(Evaluation(make_examples(components.module.network, components.data)))
-    metrics = components.module.metrics()
-    run.write_metrics(metrics)
+    evaluation = Evaluation(make_examples(components.module.network, components.data))
+    run.write_evaluation(evaluation)
+    run.write_metrics(summarise(components.module.predictions, evaluation))
     log_figures(trainer.loggers, run)
     run.update(state="done", ended=_now(), **recorder.timings())
 
