@@ -129,15 +129,22 @@ def test_multirun_trains_each_cell_once_and_skips_what_is_done(tmp_path: Path, c
     stamps = [run.last_checkpoint.stat().st_mtime_ns for run in runs]
     main([*sweep[:-1], "seed=0,1,2"])
     out = capsys.readouterr().out
-    assert out.count("done already") == 9
+    assert out.count("done already") == 8
     assert out.count(": starts") == 3
+    assert "job 1 of 3\n" in out
+    assert "job 3 of 3, less than a minute left" in out
+    assert out.rstrip().endswith("12 jobs: 3 done, 9 skipped, 0 failed")
     assert [run.last_checkpoint.stat().st_mtime_ns for run in runs] == stamps
 
 
 def test_a_failing_job_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(StnlabError, match="one job failed as told above"):
         main(["-m", *QUICK, "study=mine", "placement=deep", "placement.depth=1,9,2"])
-    assert "failed: " in capsys.readouterr().err
+    said = capsys.readouterr()
+    told = "placement.depth=9: there is no such stage"
+    assert told in said.err
+    assert "3 jobs: 2 done, 0 skipped, 1 failed\nfailed: placement.depth=9: " in said.out
+    assert told in said.out.rpartition("jobs:")[2]
     assert len(find_runs(tmp_path / "runs" / "mine")) == 2
 
 

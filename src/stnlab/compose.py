@@ -1,10 +1,7 @@
 """Command lines to configurations, by Hydra; its errors to one line each."""
 
-import os
 import re
-import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -81,50 +77,6 @@ def checked_flags(arguments: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
-def run_hydra(task: Callable[[Config], None], arguments: Sequence[str]) -> None:
-    """Compose `train.yaml` with the arguments and call the task, once or for each job of a multirun.
-
-    Raises StnlabError for everything that is wrong with the arguments, and what the task raises. A failing job of a
-    multirun is told when it fails; the others go on.
-    """
-    arguments = checked_flags(arguments)
-    failures: list[Exception] = []
-
-    def job(composed: DictConfig) -> None:
-        try:
-            task(to_config(composed))
-        except Exception as error:
-            failures.append(error)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                _tell(error)
-                raise
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
-    sys.argv[1:] = arguments
-    entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
-    try:
-        entry()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise StnlabError(explain(error, arguments)) from error
-    except Exception as error:
-        if error not in failures:
-            if isinstance(error, ValueError) and "Config group override" in str(error):
-                raise StnlabError(f"{' '.join(arguments)}: a group cannot be null; choose a file") from error
-            raise
-        count = f"{len(failures)} jobs" if len(failures) > 1 else "one job"
-        raise StnlabError(f"{count} failed as told above; the same command tries again") from error
-    if failures:
-        raise failures[0]
-
-
-def _tell(error: Exception) -> None:
-    """A user's error in one line, a bug with its traceback."""
-    if not isinstance(error, StnlabError):
-        traceback.print_exception(error)
-    overrides = " ".join(HydraConfig.get().overrides.task)
-    print(f"failed: {overrides}: {error}", file=sys.stderr, flush=True)
-
-
 def compose(name: str, overrides: Sequence[str]) -> Config:
     """Compose one file of `conf/` without running anything. Raises StnlabError for wrong overrides."""
     with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
@@ -137,8 +89,12 @@ def compose(name: str, overrides: Sequence[str]) -> Config:
 
 
 def to_config(composed: DictConfig) -> Config:
-    """Plain dictionaries, interpolations resolved, with the names of the choices made and the overrides typed."""
-    chosen = HydraConfig.get().runtime.choices
+    """Plain dictionaries, interpolations resolved, with the names of the choices made and what was typed.
+
+    composed: with its `hydra` node, or Hydra's current job.
+    """
+    known = composed.hydra if "hydra" in composed else HydraConfig.get()
+    chosen = known.runtime.choices
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
         config = OmegaConf.to_container(own, resolve=True)
@@ -146,8 +102,9 @@ def to_config(composed: DictConfig) -> Config:
         raise StnlabError(explain(error, ())) from error
     assert isinstance(config, dict)
     names = {group: chosen[group] for group in GROUPS if group in chosen}
-    overrides = list(HydraConfig.get().overrides.task)
-    return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": overrides}
+    own_folders = [source.path for source in known.runtime.config_sources if source.provider == "command-line"]
+    typed = [*(f"--config-dir={folder}" for folder in own_folders), *known.overrides.task]
+    return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": typed}
 
 
 def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> str:

@@ -24,9 +24,9 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\n{NOTE}\nGroups and choices: python -m stnlab.train --help")
         return 0
-    from stnlab.compose import run_hydra
+    from stnlab.sweeps import run_hydra
 
-    run_hydra(describe_network, arguments)
+    run_hydra(describe_network, arguments, trains=False)
     return 0
 
 

@@ -1,8 +1,9 @@
 """`python -m stnlab.train`: train one run, or with -m a study of them. `--help` is the manual."""
 
+import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from stnlab.command import run_command
 from stnlab.errors import StnlabError, nearest
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> int:
 
         print(manual("stnlab.train", conf_directory(), config_directories(arguments)))
         return 0
-    from stnlab.compose import run_hydra
+    from stnlab.sweeps import run_hydra
 
     run_hydra(train, arguments)
     return 0
@@ -33,12 +34,15 @@ def train(config: Config) -> None:
     check_settings(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
     if run.state == "done" and not config["fresh"]:
-        print(f"{run.path}: done already; {summary(run)}", flush=True)
+        print(f"{run.path}: done already; {run.summary}", flush=True)
+        return
+    if config["busy"] == "skip" and run.busy:
+        print(f"{run.path}: another process is training this run; skipped", flush=True)
         return
     from stnlab.training.launch import launch
 
     launch(config, run)
-    print(f"{run.path}: done; {summary(run)}", flush=True)
+    print(f"{run.path}: done; {run.summary}", flush=True)
 
 
 def check_settings(config: Config) -> None:
@@ -48,6 +52,7 @@ def check_settings(config: Config) -> None:
     from stnlab.choices import check
 
     types: dict[str, Any] = {"seed": Annotated[int, Ge(0), Lt(2**63)], "study": str, "runs_dir": str, "fresh": bool}
+    types["busy"] = Literal["wait", "skip"]
     types |= dict.fromkeys(CHOSEN, dict[str, Any]) | dict.fromkeys(COLLECTED, dict[str, dict[str, Any]])
     types |= {"choices": dict[str, Any], "overrides": list[str]}
     config |= {key: config.get(key) or {} for key in COLLECTED} | {"study": str(config.get("study") or "")}
@@ -62,10 +67,9 @@ def check_settings(config: Config) -> None:
         raise StnlabError(f"study={config['study']}: give a name of letters, digits, dots, dashes and underscores")
 
 
-def summary(run: RunDirectory) -> str:
-    """The results that one looks at first."""
-    metrics = run.metrics
-    return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+def objective(run: RunDirectory) -> float:
+    """What a sweeper minimises: the validation error, for choices are never made on test images. NaN without one."""
+    return run.metrics.get("val/error", math.nan)
 
 
 if __name__ == "__main__":

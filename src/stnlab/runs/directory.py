@@ -1,5 +1,6 @@
 """A run's directory: the only code that knows the names of its files."""
 
+import datetime
 import os
 import platform
 import shutil
@@ -17,6 +18,8 @@ from stnlab.runs.identity import Config, digest, run_name
 from stnlab.runs.predictions import Predictions
 
 SCHEMA = 1
+BRIEFLY = 0.2
+"""Seconds to try for a lock: who asks whether a run is busy holds it for a moment."""
 State = Literal["absent", "running", "done", "failed"]
 
 
@@ -86,6 +89,28 @@ class RunDirectory:
     def best_checkpoint(self) -> Path:
         return self.path / "checkpoints" / "best.ckpt"
 
+    @property
+    def error_log(self) -> Path:
+        """The traceback of a failed run."""
+        return self.path / "error.log"
+
+    @property
+    def summary(self) -> str:
+        """The results that one looks at first."""
+        metrics = self.metrics
+        return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process of this machine is at work on it. A lock does not outlive its process."""
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with filelock.FileLock(self.path / ".lock", timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+
     def predictions(self, split: Literal["val", "test"]) -> Predictions | None:
         """The arrays of a split, None if the run has no such split."""
         return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz"), split)
@@ -96,6 +121,7 @@ class RunDirectory:
     def start(self, normalised: Config, environment: Mapping[str, Any]) -> None:
         """Create the directory or take up an interrupted run: from here on the state is `running`."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self.error_log.unlink(missing_ok=True)
         files.write_yaml(self.path / "config.yaml", normalised)
         self.update(state="running", schema=SCHEMA, error=None, pid=os.getpid(), host=platform.node(), **environment)
 
@@ -104,6 +130,13 @@ class RunDirectory:
         path = self.path / "run.json"
         known = files.read_json(path) if path.exists() else {}
         files.write_json(path, known | fields)
+
+    def fail(self, reason: str, traceback: str) -> None:
+        """reason: one line, for tables. traceback: for whoever looks into it."""
+        files.write_bytes(self.error_log, traceback.encode())
+        self.update(
+            state="failed", error=reason, ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        )
 
     def write_history(self, rows: Sequence[files.Row]) -> None:
         files.write_rows(self.path / "metrics.csv", rows)
@@ -126,14 +159,19 @@ class RunDirectory:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes off this run. Raises StnlabError at once when one is at work on it."""
+    def lock(self, wait: bool = False) -> Iterator[None]:
+        """Keep other processes off this run. When one is at work on it, wait until it ends or raise StnlabError."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=BRIEFLY)
         except filelock.Timeout as error:
-            raise StnlabError(f"{self.path}: another process is training this run; wait for it or stop it") from error
+            if not wait:
+                raise StnlabError(f"{self.path}: another process is training this run") from error
+            print(
+                f"{self.path}: another process is training this run; waiting for it (busy=skip would not)", flush=True
+            )
+            lock.acquire()
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 Config = dict[str, Any]
 
 NOT_OF_THE_RESULT = {
-    "": ("study", "fresh", "runs_dir", "logger", "overrides"),
+    "": ("study", "fresh", "busy", "runs_dir", "logger", "overrides"),
     "data": ("root",),
     "trainer": (
         "accelerator",

@@ -28,10 +28,15 @@ def launch(config: Config, run: RunDirectory) -> None:
         train_run(config)
         return
     check_run(config)
-    if config["fresh"]:
-        with run.lock():
+    with run.lock(wait=config["busy"] == "wait"):
+        if config["fresh"]:
             run.clear()  # here, or a worker might look for the old checkpoint before another has cleared it
-        config = config | {"fresh": False}
+        elif run.state == "done":
+            return  # the process that this one waited for has trained it
+        _run_processes(config | {"fresh": False}, run, processes)
+
+
+def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
     share = str(max(1, torch.get_num_threads() // processes))  # torchrun's own choice is one thread each
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"

@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,8 @@ from stnlab.training.summary import summarise
 TORCHS_THREADS = torch.get_num_threads()
 
 
-def train_run(config: Config) -> RunDirectory:
-    """Train, test and write one run, in this process.
+def train_run(config: Config, locked: bool = False) -> RunDirectory:
+    """Train, test and write one run, in this process. locked: whoever started this process keeps others off the run.
 
     An interrupted run goes on from its last checkpoint. Raises StnlabError for a wrong choice, before anything is
     read or written; any error during the run is noted in `run.json` and raised.
@@ -44,12 +45,15 @@ def train_run(config: Config) -> RunDirectory:
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
-    with run.lock() if first else _nothing():
+    with _nothing() if locked else run.lock(wait=config["busy"] == "wait"):
         if first:
             if config["fresh"]:
                 run.clear()
+            elif run.state == "done":
+                return run  # the process that this one waited for has trained it
             print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
-            run.start(normalised, {"overrides": config["overrides"]} | _environment(trainer, components))
+            started = {"overrides": config["overrides"], "folder": str(Path.cwd())}
+            run.start(normalised, started | _environment(trainer, components))
         try:
             with _closed_loggers(trainer):
                 _fit_and_test(run, components, trainer, recorder)
@@ -58,7 +62,7 @@ def train_run(config: Config) -> RunDirectory:
             raise KeyboardInterrupt from stop
         except Exception as error:
             if first:
-                run.update(state="failed", error=_first_line(error), ended=_now())
+                run.fail(_first_line(error), "".join(traceback.format_exception(error)))
             raise
     return run
 

@@ -10,7 +10,7 @@ from stnlab.training.run import train_run
 
 def main(arguments: list[str]) -> None:
     """Take part in the run of a configuration file."""
-    train_run(json.loads(Path(arguments[0]).read_text()))
+    train_run(json.loads(Path(arguments[0]).read_text()), locked=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Launchers of ours for Hydra, which looks for plugins in packages of this place."""

@@ -1,0 +1,19 @@
+"""One job after another, in this process."""
+
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn
+
+
+class Sequential(BasicLauncher):
+    """Hydra's own launcher, for the jobs that are not finished."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from stnlab.sweeps import launch_unfinished
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        return launch_unfinished(
+            super().launch, self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+        )

@@ -1,0 +1,210 @@
+"""Jobs: one from a command line, or the many of a sweep, of which only those not finished are launched."""
+
+import gc
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from stnlab.compose import Config, checked_flags, conf_directory, explain, to_config
+from stnlab.errors import StnlabError
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import normalise
+from stnlab.runs.sweeps import remember
+
+JOBS = "STNLAB_JOBS"
+"""The environment variable that tells each job, in whatever process: `<jobs> <number of the first> <started>`."""
+
+Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
+
+
+class JobError(StnlabError):
+    """A job of a sweep failed, and has been told. Holds no traceback: with it, memory of the job would stay."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job. name: what tells it from the others. run: None if its configuration makes none.
+
+    reason: the first line of its error.
+    """
+
+    name: str
+    state: Literal["done", "skipped", "failed"]
+    run: RunDirectory | None
+    reason: str = ""
+
+
+@dataclass
+class Sweep:
+    """What this process knows of its sweep, which a sweeper may launch in several batches.
+
+    trains: whether its jobs leave runs behind; if not, all of them are launched.
+    """
+
+    trains: bool = True
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+_sweep = Sweep()
+
+
+def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: bool = True) -> None:
+    """Compose `train.yaml` with the arguments and call the task, once or for each job of a sweep: if the task `trains`
+    a run, for each that is not finished.
+
+    Raises StnlabError for everything that is wrong with the arguments, and what the task raises. A failing job of a
+    sweep is told when it fails and again at the end; the others go on.
+    """
+    arguments = checked_flags(arguments)
+    raised: list[Exception] = []
+
+    def job(composed: DictConfig) -> None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _job_of_a_sweep(task, to_config(composed))
+            return
+        try:
+            task(to_config(composed))
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
+    sys.argv[1:] = arguments
+    _sweep.trains, _sweep.outcomes = trains, []
+    entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
+    try:
+        entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise StnlabError(explain(error, arguments)) from error
+    except Exception as error:
+        if error not in raised and isinstance(error, ValueError) and "Config group override" in str(error):
+            raise StnlabError(f"{' '.join(arguments)}: a group cannot be null; choose a file") from error
+        raise
+    finally:
+        for line in summary(_sweep.outcomes) if trains else []:
+            print(line, flush=True)
+    failed = [outcome for outcome in _sweep.outcomes if outcome.state == "failed"]
+    if failed:
+        count = "one job" if len(failed) == 1 else f"{len(failed)} jobs"
+        raise StnlabError(f"{count} failed as told above; the same command tries again")
+
+
+def launch_unfinished(
+    launch: Launch, loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]], first: int
+) -> list[JobReturn]:
+    """One result for each job; only those whose runs are not finished are launched, each run once.
+
+    launch: a Hydra launcher's own method. A failed job's value is NaN: given an exception, Hydra would print it once
+    more and drop the other results.
+    """
+    runs = [_run_of(loader, master, job) if _sweep.trains else None for job in jobs]
+    if _sweep.trains:
+        remember(Path(master.runs_dir) / str(master.study), sys.argv[1:])
+    paths = [run.path if run else None for run in runs]
+    finished = [run is not None and not master.fresh and run.state == "done" for run in runs]
+    pending = [
+        number
+        for number, path in enumerate(paths)
+        if not finished[number] and (path is None or path not in paths[:number])
+    ]
+    os.environ[JOBS] = f"{len(pending)} {first} {time.time():.0f}"
+    for run, done in zip(runs, finished, strict=True):
+        if run and done:
+            print(f"{run.path}: done already; {run.summary}", flush=True)
+    returned = dict(zip(pending, launch([jobs[number] for number in pending], first) if pending else [], strict=True))
+    results = []
+    for number, (name, run) in enumerate(zip(_names(jobs), runs, strict=True)):
+        outcome = _outcome(name, run, returned.get(number))
+        _sweep.outcomes.append(outcome)
+        results.append(_result(outcome))
+    return results
+
+
+def summary(outcomes: Sequence[Outcome]) -> list[str]:
+    """What is printed when a sweep ends: how many jobs came to what, and a line for each that failed."""
+    if not outcomes:
+        return []
+    counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "skipped", "failed")}
+    lines = [f"{len(outcomes)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            log = outcome.run.error_log if outcome.run else None
+            where = f" (log: {log})" if log and log.exists() else ""
+            lines.append(f"failed: {outcome.name}: {outcome.reason}{where}")
+    return lines
+
+
+def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
+    print(_announcement(), flush=True)
+    try:
+        task(config)
+        return
+    except Exception as error:
+        if not isinstance(error, StnlabError):
+            traceback.print_exception(error)
+        overrides = " ".join(HydraConfig.get().overrides.task)
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, StnlabError) else str(error)
+        print(f"failed: {overrides}: {error}", file=sys.stderr, flush=True)
+    gc.collect()  # the frames of the error held the job's tensors
+    raise JobError(reason.strip().split("\n", maxsplit=1)[0])
+
+
+def _announcement() -> str:
+    """`job 4 of 12, about 3 min left`."""
+    jobs, first, started = (float(value) for value in os.environ[JOBS].split())
+    number = HydraConfig.get().job.num - int(first)
+    left = ""
+    if number:
+        minutes = (time.time() - started) / number * (jobs - number) / 60
+        left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+    return f"job {number + 1} of {jobs:.0f}{left}"
+
+
+def _run_of(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> RunDirectory | None:
+    """The directory of a job's run. None if its configuration is wrong, which the job itself will tell."""
+    from stnlab.train import check_settings
+
+    try:
+        config = to_config(loader.load_sweep_config(master, list(job)))
+        check_settings(config)
+        return RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
+    except (StnlabError, HydraException, OmegaConfBaseException):
+        return None
+
+
+def _names(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The overrides of each job that not all have."""
+    shared = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set()
+    return [" ".join(override for override in job if override not in shared) for job in jobs]
+
+
+def _outcome(name: str, run: RunDirectory | None, returned: JobReturn | None) -> Outcome:
+    """returned: None if the job was not launched, because its run was finished or another job's."""
+    if returned is not None and returned.status is not JobStatus.COMPLETED:
+        return Outcome(name, "failed", run, str(returned._return_value))
+    return Outcome(name, "skipped" if returned is None else "done", run)
+
+
+def _result(outcome: Outcome) -> JobReturn:
+    """What Hydra's sweepers read: a value to optimise."""
+    from stnlab.train import objective
+
+    result = JobReturn()
+    result.status = JobStatus.COMPLETED
+    finished = outcome.run is not None and outcome.run.state == "done"
+    result.return_value = objective(outcome.run) if outcome.run and finished else float("nan")
+    return result

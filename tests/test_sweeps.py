@@ -1,0 +1,100 @@
+"""Sweeps that are taken up again: by resume, beside another process, and as status shows them."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from stnlab import resume, status
+from stnlab.errors import StnlabError
+from stnlab.runs.directory import RunDirectory, find_runs
+from stnlab.runs.sweeps import sweeps
+from stnlab.train import main
+
+QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu"]
+QUICK += ["data.train_size=300", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STNLAB_DATA", str(mnist_root))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_resume_trains_what_is_left_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    sweep = ["-m", *QUICK, "study=mine", "placement=none", "seed=0,1"]
+    main(sweep)
+    main([*sweep, "fresh=true"])
+    main([*QUICK, "study=mine", "placement=none", "seed=7"])
+    assert [len(one.arguments) for one in sweeps(Path("runs/mine"))] == [len(sweep)]
+    runs = find_runs(Path("runs/mine"))
+    results = [(run.path / "metrics.json").read_bytes() for run in runs]
+    interrupted, failed, finished = runs[0], runs[2], runs[1]
+    for run, state in ((interrupted, "running"), (failed, "failed")):
+        run.update(state=state, error="RuntimeError: made for this test")
+        (run.path / "metrics.json").unlink()
+    before = finished.info
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert resume.main(["../runs/mine"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("../runs/mine: nothing is left to do")
+    monkeypatch.chdir(tmp_path)
+    assert {run.state for run in runs} == {"done"}
+    assert [(run.path / "metrics.json").read_bytes() for run in runs] == results
+    assert finished.info == before
+    with pytest.raises(StnlabError, match="no such study"):
+        resume.main(["runs/other"])
+
+
+def test_status_tells_the_running_from_the_interrupted(capsys: pytest.CaptureFixture[str]):
+    main(["-m", *QUICK, "study=mine", "placement=none", "seed=0,1,2,3"])
+    runs = find_runs(Path("runs/mine"))
+    for run in runs[1:3]:
+        run.update(state="running")
+    runs[3].fail("ValueError: one line", "all of\nthe traceback")
+    assert runs[3].error_log.read_text() == "all of\nthe traceback"
+    with runs[1].lock():
+        assert [status.activity(run) for run in runs] == ["done", "running", "interrupted", "failed"]
+        capsys.readouterr()
+        status.main(["runs/mine"])
+    out = capsys.readouterr().out
+    for words in ("4 runs: 1 done, 1 running, 1 interrupted, 1 failed", "ValueError: one line", "test error"):
+        assert words in out
+    status.main(["runs/mine", "--watch"])
+    with pytest.raises(StnlabError, match="no such option"):
+        status.main(["runs/mine", "--wach"])
+
+
+def test_a_second_process_waits_for_a_busy_run_or_skips_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = [*QUICK, "study=mine", "placement=none"]
+    main(command)
+    (run,) = find_runs(Path("runs/mine"))
+    run.update(state="running")
+    other = RunDirectory(run.path)
+    locked, release = threading.Event(), threading.Event()
+
+    def train_elsewhere() -> None:
+        with other.lock():
+            locked.set()
+            release.wait(60)
+            other.update(state="done")
+
+    thread = threading.Thread(target=train_elsewhere)
+    thread.start()
+    locked.wait(60)
+    capsys.readouterr()
+    main([*command, "busy=skip"])
+    assert "another process is training this run; skipped" in capsys.readouterr().out
+    threading.Timer(1.0, release.set).start()
+    stamp = run.last_checkpoint.stat().st_mtime_ns
+    main(command)
+    thread.join()
+    said = capsys.readouterr().out
+    assert "waiting for it" in said
+    assert ": starts" not in said
+    assert run.last_checkpoint.stat().st_mtime_ns == stamp
