@@ -1,5 +1,6 @@
 """Sweeps that are taken up again: by resume, beside another process, and as status shows them."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.sweeps import sweeps
 from stnlab.train import main
+from stnlab.training import devices
 
 QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu"]
 QUICK += ["data.train_size=300", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
@@ -98,3 +100,34 @@ def test_a_second_process_waits_for_a_busy_run_or_skips_it(tmp_path: Path, capsy
     assert "waiting for it" in said
     assert ": starts" not in said
     assert run.last_checkpoint.stat().st_mtime_ns == stamp
+
+
+def test_jobs_side_by_side_skip_and_fail_as_those_in_turn_do(capfd: pytest.CaptureFixture[str]):
+    sweep = ["-m", *QUICK, "study=mine", "hydra/launcher=parallel", "placement=deep", "seed=0"]
+    main([*sweep, "placement.depth=1"])
+    (alone,) = find_runs(Path("runs/mine"))
+    stamp = alone.last_checkpoint.stat().st_mtime_ns
+    with pytest.raises(StnlabError, match="one job failed as told above"):
+        main([*sweep, "placement.depth=1,2,9"])
+    said = capfd.readouterr()
+    assert "3 jobs: 1 done, 1 skipped, 1 failed\nfailed: placement.depth=9: placement.depth=9: there is no" in said.out
+    assert alone.last_checkpoint.stat().st_mtime_ns == stamp
+    with pytest.raises(StnlabError, match=r"hydra.launcher.n_jobs=0: should be a whole number of at least 1"):
+        main([*sweep, "hydra.launcher.n_jobs=0"])
+
+
+def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    taken = []
+    for _ in range(4):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+        monkeypatch.setattr(devices, "_claimed", [])
+        devices.claim_device(jobs_per_device=2)
+        devices.claim_device(jobs_per_device=2)  # the next job of the same process
+        taken.append((os.environ["CUDA_VISIBLE_DEVICES"], devices._claimed))
+    assert [name for name, _ in taken] == ["4", "6", "4", "6"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr(devices, "_claimed", [])
+    with pytest.raises(StnlabError, match=r"all places on the 2 GPUs here are taken; give hydra.launcher.n_jobs=4"):
+        devices.claim_device(jobs_per_device=2)

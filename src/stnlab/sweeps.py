@@ -167,6 +167,8 @@ def _announcement() -> str:
     """`job 4 of 12, about 3 min left`."""
     jobs, first, started = (float(value) for value in os.environ[JOBS].split())
     number = HydraConfig.get().job.num - int(first)
+    if number >= jobs:
+        return f"job {number + 1}"  # a worker of an earlier batch of this sweep knows only that one's size
     left = ""
     if number:
         minutes = (time.time() - started) / number * (jobs - number) / 60

@@ -1,7 +1,12 @@
 """Which devices a run uses, checked before anything starts."""
 
+import getpass
+import os
+import tempfile
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import filelock
 import torch
 from annotated_types import Ge
 
@@ -54,3 +59,33 @@ def check_devices(trainer: dict[str, Any]) -> int:
 def count_gpus() -> int:
     """CUDA devices, or 1 for Apple's."""
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())
+
+
+def claim_device(jobs_per_device: int) -> None:
+    """Take one GPU for this process, as long as it lives, and hide the others; does nothing without GPUs.
+
+    A place on a device is a locked file, so that jobs of several sweeps on a machine share out its GPUs.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    if _claimed or torch.cuda.device_count() < 2:
+        return
+    folder = Path(tempfile.gettempdir()) / f"stnlab-devices-{getpass.getuser()}"
+    folder.mkdir(exist_ok=True)
+    for place in range(jobs_per_device):
+        for name in names:
+            lock = filelock.FileLock(folder / f"{name}-{place}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                continue
+            _claimed.append(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            return
+    raise StnlabError(
+        f"all places on the {len(names)} GPUs here are taken; give hydra.launcher.n_jobs={len(names) * jobs_per_device}"
+        " or a larger hydra.launcher.jobs_per_device"
+    )
+
+
+_claimed: list[filelock.BaseFileLock] = []

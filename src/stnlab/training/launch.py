@@ -12,7 +12,7 @@ import torch
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
-from stnlab.training.devices import check_devices
+from stnlab.training.devices import check_devices, claim_device
 
 
 def launch(config: Config, run: RunDirectory) -> None:
@@ -21,6 +21,8 @@ def launch(config: Config, run: RunDirectory) -> None:
     The processes are started by torchrun from the run's own configuration, not from the command line: under a
     multirun that would start the whole sweep again. torchrun finds a free port and ends all if one dies.
     """
+    if "STNLAB_JOBS_PER_DEVICE" in os.environ and config["trainer"].get("accelerator") != "cpu":
+        claim_device(int(os.environ["STNLAB_JOBS_PER_DEVICE"]))
     processes = check_devices(config["trainer"])
     from stnlab.training.run import check_run, train_run
 

@@ -1,0 +1,50 @@
+"""Jobs side by side on one machine, by joblib."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+PER_DEVICE = "STNLAB_JOBS_PER_DEVICE"
+"""Environment variable of a worker: how many jobs may share a GPU."""
+
+
+class Parallel(Launcher):
+    """hydra-joblib-launcher, for the jobs that are not finished.
+
+    n_jobs: processes. CPU threads are divided among them (by joblib). With GPUs each process takes one for itself,
+    or shares it with jobs_per_device - 1 others.
+    """
+
+    def __init__(self, n_jobs: int, jobs_per_device: int = 1) -> None:
+        from stnlab.errors import StnlabError
+
+        for name, value in (("n_jobs", n_jobs), ("jobs_per_device", jobs_per_device)):
+            if not isinstance(value, int) or value < 1:
+                raise StnlabError(f"hydra.launcher.{name}={value}: should be a whole number of at least 1")
+        if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+            raise StnlabError("hydra/launcher=parallel: needs hydra-joblib-launcher; pip install 'stnlab[parallel]'")
+        from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+
+        self.jobs_per_device = jobs_per_device
+        self.inner: Any = JoblibLauncher(n_jobs=n_jobs)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from stnlab.sweeps import launch_unfinished
+
+        os.environ[PER_DEVICE] = str(self.jobs_per_device)
+        try:
+            return launch_unfinished(
+                self.inner.launch, self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+            )
+        finally:
+            del os.environ[PER_DEVICE]
