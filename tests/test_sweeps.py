@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from stnlab import resume, status
 from stnlab.errors import StnlabError
@@ -131,3 +132,16 @@ def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(devices, "_claimed", [])
     with pytest.raises(StnlabError, match=r"all places on the 2 GPUs here are taken; give hydra.launcher.n_jobs=4"):
         devices.claim_device(jobs_per_device=2)
+
+
+def test_a_diverged_run_fails_with_the_step_and_keeps_its_last_good_checkpoint():
+    jump = "+recipe.schedule={_target_: stnlab.training.recipe.staircase, _partial_: true, parts: 2, factor: 1e30}"
+    with pytest.raises(StnlabError, match=r"loss is NaN or infinite at step [4-6]: the learning rate .* is likely"):
+        main([*QUICK, "study=mine", "placement=none", "recipe.steps=null", "recipe.epochs=2", "~recipe.schedule", jump])
+    (run,) = find_runs(Path("runs/mine"))
+    assert run.state == "failed"
+    assert run.info["error"].startswith("StnlabError: loss is NaN or infinite at step")
+    assert "Traceback" in run.error_log.read_text()
+    assert len(run.history) == 1
+    state = torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
+    assert all(bool(values.isfinite().all()) for values in state.values())

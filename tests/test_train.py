@@ -44,6 +44,7 @@ WRONG = [
     ("seed=0,1", "seed=0,1: several values need -m, a multirun; a list is written seed=[0,1]"),
     ("study=../elsewhere", "study=../elsewhere: give a name of letters"),
     ("fresh=maybe", "fresh=maybe: should be a valid boolean"),
+    ("recipe.schedule={speed:1}", "recipe.schedule: has no such keys; to replace it as a whole, ~recipe.schedule"),
     ("foo", "foo: cannot be read; write key=value"),
     ("transform=[affine", "transform=[affine: cannot be read"),
     ("--foo", "--foo: no such flag"),

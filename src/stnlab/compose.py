@@ -132,6 +132,8 @@ def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     choices = {str(choice) for choice in node} - {"_target_", "_partial_"} if isinstance(node, dict) else set()
+    if name in choices:
+        return f"{key}: has no such keys; to replace it as a whole, ~{key} and then '+{key}={{...}}'"
     return f"{key}: no such key{nearest(name, choices) or '; there are no options here'}"
 
 

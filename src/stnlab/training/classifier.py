@@ -16,6 +16,7 @@ from stnlab.models.prediction import Prediction
 from stnlab.runs.predictions import LANDMARKS, Predictions
 from stnlab.seeds import derive
 from stnlab.training.calibration_error import CalibrationError
+from stnlab.training.divergence import EVERY, Divergence
 from stnlab.training.recipe import Recipe
 
 
@@ -54,6 +55,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.network, self.recipe, self.seed = network, recipe, seed
         self.train_metrics, self.val_metrics = RunningMetrics(), RunningMetrics()
+        self.divergence = Divergence()
         self.predictions: dict[Split, Predictions] = {}
         self._collected: dict[Split, list[dict[str, np.ndarray]]] = {}
 
@@ -68,12 +70,18 @@ class Classifier(pl.LightningModule):
         logits = self(batch.image).logits
         loss = _summed_cross_entropy(logits, batch.label)
         self.train_metrics.update(loss.detach(), logits.detach(), batch.label)
+        self.divergence.watch(loss.detach(), self.global_step)
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
         loss = loss * (self.trainer.world_size / batch.global_size)
         self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.global_step % EVERY == 0:
+            self.divergence.check(self.trainer)
+
     def on_train_epoch_end(self) -> None:
+        self.divergence.check(self.trainer)  # before anything of this epoch is kept
         self._log_epoch("train", self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
