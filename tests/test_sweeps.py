@@ -3,14 +3,17 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from stnlab import resume, status
+from stnlab.compose import to_config
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.sweeps import sweeps
+from stnlab.sweeps import compose_jobs
 from stnlab.train import main
 from stnlab.training import devices
 
@@ -145,3 +148,23 @@ def test_a_diverged_run_fails_with_the_step_and_keeps_its_last_good_checkpoint()
     assert len(run.history) == 1
     state = torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
     assert all(bool(values.isfinite().all()) for values in state.values())
+
+
+def test_jobs_are_composed_together_as_each_would_be_alone(monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def compare(launch: object, loader: Any, master: Any, jobs: Any, first: int) -> list[Any]:
+        def plain(config: Any) -> dict[str, Any]:
+            return {key: value for key, value in to_config(config).items() if key != "overrides"}
+
+        together = [plain(config) for config in compose_jobs(loader, master, jobs)]
+        alone = [plain(loader.load_sweep_config(master, list(job))) for job in jobs]
+        assert together == alone
+        seen.extend(together)
+        return []
+
+    monkeypatch.setattr("stnlab.sweeps.launch_unfinished", compare)
+    values = ["seed=0,1", "+backbone.more=1", "~recipe.eval_batch_size", "logger=[csv,tensorboard]", "study=s${seed}"]
+    main(["-m", *QUICK, *values, "placement=deep,shared", "placement.depth=1,2"])
+    assert len(seen) == 8
+    assert seen[-1]["study"] == "s1"

@@ -1,18 +1,21 @@
 """Jobs: one from a command line, or the many of a sweep, of which only those not finished are launched."""
 
+import copy
 import gc
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -111,7 +114,8 @@ def launch_unfinished(
     launch: a Hydra launcher's own method. A failed job's value is NaN: given an exception, Hydra would print it once
     more and drop the other results.
     """
-    runs = [_run_of(loader, master, job) if _sweep.trains else None for job in jobs]
+    composed = compose_jobs(loader, master, jobs)
+    runs = [_run_of(config) if _sweep.trains else None for config in composed]
     if _sweep.trains:
         remember(Path(master.runs_dir) / str(master.study), sys.argv[1:])
     paths = [run.path if run else None for run in runs]
@@ -176,16 +180,36 @@ def _announcement() -> str:
     return f"job {number + 1} of {jobs:.0f}{left}"
 
 
-def _run_of(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> RunDirectory | None:
-    """The directory of a job's run. None if its configuration is wrong, which the job itself will tell."""
+def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
+    """The configuration of each job, as `loader.load_sweep_config` makes it but for what it notes under `hydra`.
+
+    Jobs that choose the same files are composed together: reading files takes most of the time, and there may be
+    hundreds of seeds. Raises Hydra's and OmegaConf's errors.
+    """
+    assert isinstance(loader, ConfigLoaderImpl)
+    parser = OverridesParser.create(config_loader=loader)
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    for job in jobs:
+        overrides = parser.parse_overrides(list(job))
+        groups = [one for one in overrides if loader.repository.group_exists(one.key_or_group)]
+        files = tuple(str(one.input_line) for one in groups)
+        if files not in composed:
+            composed[files] = loader.load_sweep_config(master, list(files))
+        config = copy.deepcopy(composed[files])
+        loader._apply_overrides_to_config([one for one in overrides if one not in groups], config)
+        yield config
+
+
+def _run_of(composed: DictConfig) -> RunDirectory | None:
+    """The directory of a job's run. None if its settings are wrong, which the job itself will tell."""
     from stnlab.train import check_settings
 
+    config = to_config(composed)
     try:
-        config = to_config(loader.load_sweep_config(master, list(job)))
         check_settings(config)
-        return RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
-    except (StnlabError, HydraException, OmegaConfBaseException):
+    except StnlabError:
         return None
+    return RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
 
 
 def _names(jobs: Sequence[Sequence[str]]) -> list[str]:
