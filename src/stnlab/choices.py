@@ -41,7 +41,7 @@ def build(node: Node, path: str, **given: Any) -> Any:
             raise StnlabError(f"{here}: no such option{nearest(name, takes - set(given) - {'self'})}")
         built = build(value, here) if isinstance(value, Mapping) and "_target_" in value else value
         arguments[name] = check(built, hints.get(name, Any), here)
-    if node.get("_partial_"):
+    if check(node.get("_partial_", False), bool, f"{path}._partial_"):
         return functools.partial(target, **arguments, **given)
     missing = [
         name
