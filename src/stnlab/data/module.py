@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
@@ -16,7 +15,7 @@ from stnlab.data.dataset import Dataset
 from stnlab.data.distortion import Distortion, bounding_boxes
 from stnlab.data.loader import Loader, TensorLoader
 from stnlab.data.ranges import Parameters
-from stnlab.data.raw import Images, RawImages, in_memory, read_images
+from stnlab.data.raw import RawImages, in_memory, read_images
 from stnlab.data.streaming import StreamingLoader, default_workers
 from stnlab.errors import StnlabError
 from stnlab.seeds import generator
@@ -105,7 +104,7 @@ class ImageData(pl.LightningDataModule):
         self.rows = self._split(len(train.labels) - train.held_out, train.held_out, len(test.labels))
         for name, raw in (("train", train), ("test", test)):
             self._labels[name] = torch.from_numpy(raw.labels).reshape(len(raw.labels), -1).to(self.device)
-            self._boxes[name], self._widths[name] = self._find_boxes(raw.images), raw.images.shape[3]
+            self._widths[name] = raw.images.shape[3]
             if self.streams:
                 self._raw[name] = raw
             else:
@@ -213,13 +212,14 @@ class ImageData(pl.LightningDataModule):
             drawn = [self._draw(split, epoch, number) for number in range(self.dataset.objects)]
             on_device = [{name: values.to(self.device) for name, values in table.items()} for table in drawn]
             others = [table[name].reshape(len(table[name]), -1) for table in drawn for name in OTHERS if name in table]
-            nothing = torch.empty(len(self._boxes[_store(split)]), 0, dtype=torch.int64)
+            nothing = torch.empty(len(self._labels[_store(split)]), 0, dtype=torch.int64)
             self._tables[split] = (epoch, on_device, torch.cat([nothing, *others], dim=1))
         return self._tables[split][1:]
 
     def _draw(self, split: Split, epoch: int, number: int) -> Parameters:
         """Everything random about the object `number` of each sample. Partners are samples of the same split."""
-        boxes, rows, distortion = self._boxes[_store(split)], self.rows[split], self._distortion(split)
+        rows, distortion = self.rows[split], self._distortion(split)
+        boxes = self._find_boxes(_store(split), distortion)
         width = self._widths[_store(split)]
         seed = self.training_seed if split == "train" else self.seed
         key: tuple[int | str, ...] = (seed, split, epoch)
@@ -268,19 +268,23 @@ class ImageData(pl.LightningDataModule):
         train, test = (replace(raw, images=in_memory(raw.images)) for raw in (train, test))
         return train, test
 
-    def _find_boxes(self, images: Images) -> Tensor:
-        """Of each object [D, 4]. Where something lies around an image it is a photograph, an object as a whole.
+    def _find_boxes(self, store: str, distortion: Distortion) -> Tensor:
+        """Of each object [D, 4], on the CPU. Where something lies around an image it is an object as a whole.
 
-        Decodes all images once if they are not in memory and a place for the object is to be drawn.
+        Only the draw of a place needs them; for images that are not in memory this decodes them all, once.
         """
-        count = images.shape[0]
-        anywhere = "anywhere" in (self.distortion.position, self.test_distortion.position)
-        if not anywhere or self._around is not None:
+        count = len(self._labels[store])
+        if distortion.position != "anywhere" or self._around is not None:
             return torch.tensor(FULL).expand(count, 4)
-        if isinstance(images, np.ndarray):
-            return bounding_boxes(torch.from_numpy(images))
-        parts = [range(first, min(first + BOXES_AT_ONCE, count)) for first in range(0, count, BOXES_AT_ONCE)]
-        return torch.cat([bounding_boxes(torch.from_numpy(read_images(images, rows))) for rows in parts])
+        if store not in self._boxes and not self.streams:
+            self._boxes[store] = bounding_boxes(self._images[store].cpu())
+        elif store not in self._boxes:
+            images = self._raw[store].images
+            parts = [range(first, min(first + BOXES_AT_ONCE, count)) for first in range(0, count, BOXES_AT_ONCE)]
+            self._boxes[store] = torch.cat(
+                [bounding_boxes(torch.from_numpy(read_images(images, rows))) for rows in parts]
+            )
+        return self._boxes[store]
 
 
 def _store(split: Split) -> str:
