@@ -189,6 +189,48 @@ def test_a_users_own_backbone_and_transform(tmp_path: Path, monkeypatch: pytest.
         main(["--config-dir=conf", "backbone=own", "backbone.width=wide", *quick])
 
 
+def test_a_users_own_dataset_in_memory_or_decoded_as_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "shapes.py").write_text(
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from stnlab.data.dataset import Dataset\n"
+        "from stnlab.data.raw import RawImages\n"
+        "class Drawn:\n"
+        "    def __init__(self, count: int) -> None:\n"
+        "        self.shape = (count, 1, 20, 20)\n"
+        "    def __getitem__(self, row: int) -> np.ndarray:\n"
+        "        image = np.zeros(self.shape[1:], dtype=np.uint8)\n"
+        "        image[:, 4:16, 2 + row % 5 : 17 if row % 2 else 8] = 255\n"
+        "        return image\n"
+        "class Bars(Dataset):\n"
+        "    channels, classes = 1, 2\n"
+        "    mean, std = (0.3,), (0.4,)\n"
+        "    def __init__(self, count: int) -> None:\n"
+        "        self.count = count\n"
+        "    def load(self, root: Path) -> tuple[RawImages, RawImages]:\n"
+        "        train, test = (RawImages(Drawn(n), np.arange(n) % 2) for n in (self.count, 200))\n"
+        "        return train, test\n"
+    )
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "bars.yaml").write_text(
+        "defaults: [mnist_rts, _self_]\n"
+        "dataset: {_target_: shapes.Bars, count: 500}\n"
+        "distortion: {size: 32, rotation: [-10, 10]}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["--config-dir=conf", "data=bars", *QUICK, "recipe.steps=60"]
+    main([*own, "study=held"])
+    main([*own, "study=streamed", "data.memory_gib=0", "data.workers=1"])
+    (held,), (streamed,) = (find_runs(tmp_path / "runs" / study) for study in ("held", "streamed"))
+    assert held.name.startswith("bars-cnn-input-affine-smoke-s0-")
+    assert held.metrics["test/error"] < 0.25
+    assert (held.name, held.metrics) == (streamed.name, streamed.metrics)
+    with pytest.raises(StnlabError, match=r"data.dataset.count=many: should be a valid integer"):
+        main([*own, "data.dataset.count=many"])
+    with pytest.raises(StnlabError, match=r"data.workers=-1: should be greater than or equal to 0"):
+        main([*own, "data.workers=-1"])
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(how: signal.Signals, tmp_path: Path):
     longer = [*QUICK, "recipe.steps=null", "recipe.epochs=8", "data.train_size=3000", "trainer.threads=1"]

@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -19,6 +20,7 @@ from stnlab.data.distortion import Distortion
 from stnlab.data.folder import Folder
 from stnlab.data.house_numbers import SvhnNumbers
 from stnlab.data.module import ImageData
+from stnlab.data.raw import RawImages, in_memory
 from stnlab.data.torchvision_sets import Cifar10, Cifar100, Emnist, FashionMnist, Gtsrb, Kmnist, Svhn
 from stnlab.errors import StnlabError
 
@@ -217,9 +219,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.GTSRB, "download", refuse)
 
 
-def load(dataset: Any, root: Path) -> Any:
+def load(dataset: Any, root: Path) -> list[RawImages]:
     dataset.sizes = None
-    return dataset.load(root)
+    return [replace(raw, images=in_memory(raw.images)) for raw in dataset.load(root)]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -278,7 +280,7 @@ def test_pictures_of_any_shape_become_squares_of_their_middle(tmp_path: Path):
     wide[:, :, 18:42] = 200  # and what antialiasing reads beside it
     for label in "ab":
         write_png(tmp_path / label / "1.png", wide)
-    train, test = Folder("wide", 2, 10, 0.5, 0).load(tmp_path)
+    train, test = load(Folder("wide", 2, 10, 0.5, 0), tmp_path)
     assert train.images.tolist() == test.images.tolist() == np.full((1, 3, 10, 10), 200).tolist()
 
 
@@ -306,7 +308,7 @@ def test_a_folder_may_bring_its_own_validation_images(tmp_path: Path, monkeypatc
 def test_a_folder_without_splits_is_split_by_its_seed(tmp_path: Path):
     for number, picture in enumerate(pictures(20, 16)):
         write_png(tmp_path / "ab"[number % 2] / f"{number}.png", picture)
-    first, again, other = (Folder("tiny", 2, 16, 0.25, seed).load(tmp_path) for seed in (0, 0, 1))
+    first, again, other = (load(Folder("tiny", 2, 16, 0.25, seed), tmp_path) for seed in (0, 0, 1))
     assert [len(raw.labels) for raw in first] == [15, 5]
     assert np.array_equal(first[1].images, again[1].images)
     assert not np.array_equal(first[1].images, other[1].images)

@@ -182,7 +182,7 @@ def test_clutter_is_whole_crops_of_other_images_pixel_by_pixel(size: int):
             crop = stored[drawn["clutter_source"][i, k], :, top : top + 4, left : left + 4] / 255
             under = expected[i, :, y : y + 4, x : x + 4]
             expected[i, :, y : y + 4, x : x + 4] = torch.maximum(under, crop)
-    disturbed = distortion.disturb(images, drawn | {"scale": torch.ones(9)}, stored)
+    disturbed = distortion.disturb(images, drawn | {"scale": torch.ones(9)}, stored.__getitem__)
     torch.testing.assert_close(disturbed, expected, rtol=0, atol=1e-5)
 
 
@@ -191,7 +191,8 @@ def test_scaled_clutter_covers_as_much_more():
         size=64, rotation=[0, 0], scale=[0.5, 4], clutter=[1, 1], clutter_size=6, clutter_scaled=True
     )
     drawn = distortion.draw_disturbance(3, torch.arange(3), "key") | {"scale": torch.tensor([0.5, 1.0, 4.0])}
-    disturbed = distortion.disturb(torch.zeros(3, 1, 64, 64), drawn, torch.full((3, 1, 28, 28), 255, dtype=torch.uint8))
+    white = torch.full((3, 1, 28, 28), 255, dtype=torch.uint8)
+    disturbed = distortion.disturb(torch.zeros(3, 1, 64, 64), drawn, white.__getitem__)
     assert (disturbed > 0).sum(dim=(1, 2, 3)).tolist() == [3**2, 6**2, 24**2]
 
 
@@ -199,13 +200,13 @@ def test_noise_is_gaussian_and_a_samples_own():
     distortion = Distortion(size=40, rotation=[0, 0], scale=[1, 1], noise=[0.1, 0.1])
     drawn = distortion.draw_disturbance(50, torch.arange(50), "key")
     grey = torch.full((50, 2, 40, 40), 0.5)
-    noise = (distortion.disturb(grey, drawn, grey) - 0.5) / 0.1
+    noise = (distortion.disturb(grey, drawn, grey.__getitem__) - 0.5) / 0.1
     assert kstest(noise.flatten().numpy(), "norm").pvalue > 0.001
     between = np.corrcoef(noise.flatten(1).numpy()) - np.eye(50)
     assert np.abs(between).max() < 5 / np.sqrt(3200)
     assert abs((noise[..., 1:] * noise[..., :-1]).mean()) < 0.02
     some = torch.tensor([31, 4])
-    few = distortion.disturb(grey[:2], {name: values[some] for name, values in drawn.items()}, grey)
+    few = distortion.disturb(grey[:2], {name: values[some] for name, values in drawn.items()}, grey.__getitem__)
     assert torch.equal((few - 0.5) / 0.1, noise[some])
 
 

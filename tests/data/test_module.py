@@ -142,6 +142,11 @@ def test_null_means_the_datasets_own_validation_split_not_none_at_all(size: int 
     assert data.validates is validates
 
 
+def test_the_root_may_start_at_home(mnist_root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(mnist_root.parent))
+    assert len(rotated(Path("~") / mnist_root.name).rows["train"]) == 700
+
+
 def test_images_are_normalised_and_outside_is_background(mnist_root: Path):
     data = rotated(mnist_root, train_size=5000)
     plain = rotated(mnist_root, train_size=5000, distortion=Distortion(size=28, rotation=[0, 0], scale=[1, 1]))

@@ -38,8 +38,8 @@ def test_a_small_stem_keeps_the_image_size_and_drops_the_pooling():
     assert difference == 64 * (49 - 9)
 
 
-def test_a_stem_without_stride_keeps_its_pooling():
-    backbone = timm_cnn((3, 32, 32), 10, "vgg11", pretrained=False, stem="small")
+def test_an_original_stem_without_stride_keeps_its_pooling():
+    backbone = timm_cnn((3, 32, 32), 10, "vgg11", pretrained=False, stem="original")
     assert backbone.shapes[1:3] == [(64, 32, 32), (128, 16, 16)]
 
 
@@ -54,6 +54,7 @@ def test_all_parameters_learn():
     [
         ("resnet_18", "small", "backbone.name=resnet_18: timm has no such model; did you mean resnet18?"),
         ("repvgg_a0", "small", "backbone.stem=small: the stem of repvgg_a0 cannot be changed"),
+        ("vgg11", "small", "the first convolution of vgg11 has stride 1 as it is; give backbone.stem=original"),
         ("inception_v3", "original", "cannot take a 1x28x28 image"),
         ("convnext_atto", "original", "give larger images or another model or backbone.stem=small"),
         ("visformer_tiny", "original", "cannot take a 1x28x28 image"),

@@ -65,6 +65,8 @@ def test_what_can_change_a_result_makes_another_run(path: str, value: Any):
         ("runs_dir", "elsewhere"),
         ("fresh", True),
         ("data.root", "elsewhere"),
+        ("data.memory_gib", 0),
+        ("data.workers", 3),
         ("logger", {}),
         ("callbacks", {}),
         ("trainer.accelerator", "gpu"),

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,17 @@ def test_the_same_choices_give_the_same_bits(train: Train):
     assert (first.path / "metrics.json").read_bytes() == (second.path / "metrics.json").read_bytes()
     assert (first.path / "metrics.csv").read_bytes() == (second.path / "metrics.csv").read_bytes()
     assert train("seed=1").metrics != first.metrics
+
+
+def test_a_streamed_run_is_the_same_run_with_the_same_results(train: Train):
+    clutter = ["data=mnist_cluttered", "data.distortion.size=32"]
+    held = train(*clutter, study="held")
+    streamed = train(*clutter, "data.memory_gib=0", "data.workers=2", study="streamed")
+    assert streamed.name == held.name
+    assert (streamed.path / "metrics.csv").read_bytes() == (held.path / "metrics.csv").read_bytes()
+    assert (streamed.path / "metrics.json").read_bytes() == (held.path / "metrics.json").read_bytes()
+    assert np.array_equal(streamed.examples().images, held.examples().images)
+    assert multiprocessing.active_children() == []
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(train: Train, monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,8 @@
 """What goes into a network."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ class RawBatch:
 
     An index is the sample's row in its dataset. A batch of an epoch of a split; validation and test have epoch 0.
     global_size: samples of this batch over all devices.
+
+    Where images are not all in memory, others [M, C, H, W] are those of the rows other_rows [M], ascending, that the
+    samples' distortion shows as well: clutter is cut out of them, or they are a second object.
     """
 
     images: Tensor
@@ -25,14 +29,22 @@ class RawBatch:
     split: Split
     epoch: int
     global_size: int
+    others: Tensor | None = None
+    other_rows: Tensor | None = None
 
     def to(self, device: torch.device) -> "RawBatch":
-        return replace(
-            self,
-            images=self.images.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-            indices=self.indices.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "RawBatch":
+        """In memory from which a GPU copies while it computes; torch's DataLoader calls this."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "RawBatch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else value for name, value in values.items()
+        }
+        return RawBatch(**changed)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge
 
 from stnlab.data.dataset import Dataset
-from stnlab.data.pictures import read_pictures
+from stnlab.data.pictures import Pictures
 from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
 
@@ -43,7 +43,7 @@ class Cub(Dataset):
             rows = [image for image in names if trains[image] == wanted]
             paths = [folder / "images" / names[image] for image in rows]
             classes = np.array([labels[image] - 1 for image in rows], dtype=np.int64)
-            splits.append(RawImages(read_pictures(paths, self.pixels), classes))
+            splits.append(RawImages(Pictures(paths, self.pixels), classes))
         train, test = splits
         return train, test
 

@@ -15,7 +15,7 @@ class Dataset(ABC):
     sizes: images to train and to test with, None if only the files tell. channels: of a stored image. classes: of a
     label. heads: labels an image has (digits of a number, say). mean, std: per channel, of images in [0, 1], for
     normalisation. background: per channel, in [0, 1], what an image shows beyond its edges; None: black, as around a
-    digit.
+    digit, and then the object is what is not black, else the whole image.
 
     posed: whether the stored images show their objects in one pose, as digits are upright and centred. If not, the pose
     of an image that is not distorted is unknown; that of a distorted one leads back to the image as it is stored.
@@ -37,6 +37,8 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, root: Path) -> tuple[RawImages, RawImages]:
         """Train and test images, fetched to `root` first where that is possible.
+
+        Images that would not fit in memory are no array but decode one when it is asked for (`raw.Images`).
 
         Raises StnlabError, in one line with the path, where a file is missing, truncated or wrong.
         """

@@ -2,7 +2,7 @@
 
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -185,12 +185,12 @@ class Distortion:
         matrix = torch.tensor([[[self.size / width, 0, 0], [0, self.size / height, 0]]], device=images.device)
         return sample(images / 255.0, AffineMap(matrix) @ poses, (self.size, self.size), background)
 
-    def disturb(self, images: Tensor, parameters: Parameters, stored: Tensor) -> Tensor:
-        """Distorted images [N, C, size, size] in [0, 1] with clutter, then noise. stored: uint8, the rows' images."""
+    def disturb(self, images: Tensor, parameters: Parameters, stored: Callable[[Tensor], Tensor]) -> Tensor:
+        """Distorted images [N, C, size, size] in [0, 1] with clutter, then noise. stored: rows to uint8 images."""
         if "clutter" in parameters:
             zoom = parameters["scale"] if self.clutter_scaled else torch.ones_like(parameters["scale"])
             largest = self.scale[1] if self.clutter_scaled else 1.0
-            sources = stored[parameters["clutter_source"]]
+            sources = stored(parameters["clutter_source"])
             images = strew(images, sources, parameters, self.clutter_size, zoom, largest)
         if "noise" in parameters:
             noise = gaussian(parameters["noise_keys"], tuple(images.shape[1:]))

@@ -8,7 +8,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 
 from stnlab.data.dataset import Dataset
-from stnlab.data.pictures import read_pictures, reason
+from stnlab.data.pictures import Pictures, reason
 from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
 from stnlab.seeds import generator
@@ -66,4 +66,4 @@ class Folder(Dataset):
 
     def _raw(self, samples: list[tuple[str, int]], held_out: int = 0) -> RawImages:
         paths, labels = zip(*samples, strict=True)
-        return RawImages(read_pictures(paths, self.pixels), np.array(labels, dtype=np.int64), held_out)
+        return RawImages(Pictures(paths, self.pixels), np.array(labels, dtype=np.int64), held_out)

@@ -28,7 +28,7 @@ def first_samples(data: ImageData, split: Split) -> Samples:
     data.setup()
     if not len(data.rows[split]):
         raise StnlabError(f"split={split}: is empty; choose another, or give data.validation_size")
-    raw = next(iter(data.loader(split)))
+    raw = data.first(split, data.batch_size)
     batch = data.distort(raw)
     units = {"rotation": 180 / np.pi, "shear": 180 / np.pi}
     units |= dict.fromkeys(("shift_x", "shift_y"), data.distortion.size / 2)

@@ -8,7 +8,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from stnlab.data.dataset import Dataset
-from stnlab.data.pictures import read_pictures, reason
+from stnlab.data.pictures import Pictures, reason
 from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
 
@@ -49,7 +49,7 @@ class SvhnNumbers(Dataset):
         for row, (_, digits) in enumerate(numbers):
             labels[row, : len(digits)] = digits[:, 0] % 10  # the files call zero 10
         paths = [folder / name for name, _ in numbers]
-        return RawImages(read_pictures(paths, self.pixels, boxes), labels)
+        return RawImages(Pictures(paths, self.pixels, boxes), labels)
 
 
 def _around(digits: Floats, expand: float) -> Floats:

@@ -1,5 +1,7 @@
 """A dataset with its distortion as a LightningDataModule."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,17 +13,22 @@ from torch import Tensor
 from stnlab.data.batch import Batch, RawBatch, Split
 from stnlab.data.dataset import Dataset
 from stnlab.data.distortion import Distortion, bounding_boxes
-from stnlab.data.loader import TensorLoader
+from stnlab.data.loader import Loader, TensorLoader
 from stnlab.data.ranges import Parameters
-from stnlab.data.raw import RawImages
+from stnlab.data.raw import RawImages, in_memory, read_images
+from stnlab.data.streaming import StreamingLoader, default_workers
 from stnlab.errors import StnlabError
 from stnlab.seeds import generator
 
 Size = Annotated[int, Ge(1)] | None
+BOXES_AT_ONCE = 1000
+OTHERS = ("partner", "clutter_source")
+"""Drawn parameters that are rows of other images."""
+FULL = (-1.0, -1.0, 1.0, 1.0)
 
 
 class ImageData(pl.LightningDataModule):
-    """Images in memory on the training device, distorted there batch by batch.
+    """Images, in memory on the training device or decoded as they are needed; distorted there batch by batch.
 
     root: folder of the files. test_distortion: what differs from the distortion for test images, such as
     {rotation: [-180, 180]}; None: nothing. train_size, test_size: samples to use of each (None: all; fewer are a fixed
@@ -29,6 +36,9 @@ class ImageData(pl.LightningDataModule):
     seed: the data's own, which draws the splits and the validation and test poses, the same for every run.
     training_seed: the run's, which draws the order and the poses of training, new ones each epoch. batch_size: global;
     eval_batch_size: the same for validation and test.
+
+    memory_gib: the most that all images may take, decoded, to lie in the device's memory. Those of a larger dataset are
+    decoded by `workers` processes (None: one for each core, at most 8; 0: by this one). Neither changes a result.
     """
 
     def __init__(
@@ -44,20 +54,29 @@ class ImageData(pl.LightningDataModule):
         batch_size: int,
         eval_batch_size: int,
         test_distortion: dict[str, Any] | None = None,
+        memory_gib: Annotated[float, Ge(0)] = 4.0,
+        workers: Annotated[int, Ge(0)] | None = None,
     ) -> None:
         super().__init__()
-        self.root, self.dataset, self.distortion = Path(root), dataset, distortion
+        self.root, self.dataset, self.distortion = Path(root).expanduser(), dataset, distortion
         self.test_distortion = distortion.changed(test_distortion or {}, "data.test_distortion")
         self.train_size, self.validation_size, self.test_size = train_size, validation_size, test_size
         self.seed, self.training_seed = seed, training_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.memory_gib, self.workers = memory_gib, workers
         self.image_shape = (dataset.objects * dataset.channels, distortion.size, distortion.size)
         self.mean, self.std = (torch.tensor(values * dataset.objects) for values in (dataset.mean, dataset.std))
         self._around = None if dataset.background is None else torch.tensor(dataset.background)
         if dataset.sizes:
             self._check_sizes(*dataset.sizes)
         self._read: tuple[RawImages, RawImages] | None = None
-        self._tables: dict[Split, tuple[int, list[Parameters]]] = {}
+        self._tables: dict[Split, tuple[int, list[Parameters], Tensor]] = {}
+        self._labels: dict[str, Tensor] = {}
+        self._boxes: dict[str, Tensor] = {}
+        self._widths: dict[str, int] = {}
+        self._images: dict[str, Tensor] = {}  # if all are in memory; else _raw
+        self._raw: dict[str, RawImages] = {}
+        self._streaming: list[StreamingLoader] = []
 
     @property
     def background(self) -> Tensor:
@@ -72,39 +91,69 @@ class ImageData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch the files; one process of a machine does this before any reads them."""
-        self._read = self.dataset.load(self.root)
+        self._read = self._load()
 
     def setup(self, stage: str = "fit", device: torch.device | None = None) -> None:
-        """Read everything to the device: the trainer's unless one is given. The second call has nothing to do."""
+        """Read everything that fits to the device: the trainer's unless one is given. A second call does nothing."""
         if hasattr(self, "rows"):
             return
-        device = device or (self.trainer.strategy.root_device if self.trainer else torch.device("cpu"))
+        self.device = device or (self.trainer.strategy.root_device if self.trainer else torch.device("cpu"))
         # What this process has just read to see that it is there is not read, or decoded, again.
-        train, test = self._read or self.dataset.load(self.root)
+        train, test = self._read or self._load()
         self._read = None
         self.rows = self._split(len(train.labels) - train.held_out, train.held_out, len(test.labels))
-        held = {"train": train, "test": test}
-        self._stored = {name: self._to_device(raw, device) for name, raw in held.items()}
-        self._boxes = {name: bounding_boxes(torch.from_numpy(raw.images)) for name, raw in held.items()}
-        self.mean, self.std = self.mean.to(device), self.std.to(device)
-        self._around = None if self._around is None else self._around.to(device)
+        for name, raw in (("train", train), ("test", test)):
+            self._labels[name] = torch.from_numpy(raw.labels).reshape(len(raw.labels), -1).to(self.device)
+            self._widths[name] = raw.images.shape[3]
+            if self.streams:
+                self._raw[name] = raw
+            else:
+                self._images[name] = torch.from_numpy(in_memory(raw.images)).to(self.device)
+        self.mean, self.std = self.mean.to(self.device), self.std.to(self.device)
+        self._around = None if self._around is None else self._around.to(self.device)
 
-    def train_dataloader(self) -> TensorLoader:
+    def teardown(self, stage: str) -> None:
+        """End the worker processes."""
+        for loader in self._streaming:
+            loader.close()
+        self._streaming = []
+
+    def train_dataloader(self) -> Loader:
         return self.loader("train")
 
-    def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
+    def val_dataloader(self) -> Loader | list[Loader]:
         return self.loader("val") if self.validates else []
 
-    def test_dataloader(self) -> list[TensorLoader]:
+    def test_dataloader(self) -> list[Loader]:
         """The test split and, since final results cover both, the validation split."""
         return [self.loader("test")] + ([self.loader("val")] if self.validates else [])
 
-    def loader(self, split: Split) -> TensorLoader:
+    def loader(self, split: Split) -> Loader:
         """Raw batches of a split: the share of this process, if a trainer runs several."""
-        images, labels = self._stored[_store(split)]
         size = self.batch_size if split == "train" else self.eval_batch_size
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return TensorLoader(images, labels, self.rows[split], split, size, self.training_seed, rank, world)
+        workers = default_workers(world) if self.workers is None else self.workers
+        return self._loader(split, self.rows[split], size, rank, world, workers)
+
+    def first(self, split: Split, count: int) -> RawBatch:
+        """A batch of the first samples of a split, on the device."""
+        batch = next(iter(self._loader(split, self.rows[split][:count], count, rank=0, world=1, workers=0)))
+        return batch.to(self.device)
+
+    def _loader(self, split: Split, rows: Tensor, size: int, rank: int, world: int, workers: int) -> Loader:
+        store = _store(split)
+        share = (rows, split, size, self.training_seed, rank, world)
+        if not self.streams:
+            return TensorLoader(self._images[store], self._labels[store], *share)
+        loader = StreamingLoader(
+            self._raw[store],
+            *share,
+            others=lambda epoch: self._table(split, epoch)[1],
+            workers=workers,
+            pinned=self.device.type == "cuda",
+        )
+        self._streaming.append(loader)
+        return loader
 
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         return batch.to(device)
@@ -115,11 +164,11 @@ class ImageData(pl.LightningDataModule):
     def distort(self, raw: RawBatch) -> Batch:
         """Look each sample's pose up, warp once, normalise."""
         distortion = self._distortion(raw.split)
-        stored, labels = self._stored[_store(raw.split)]
+        labels = self._labels[_store(raw.split)]
         drawn = self._drawn(raw)
         poses = tuple(distortion.poses(parameters) for parameters in drawn)
         parts = [
-            distortion.disturb(distortion(source, pose, self._around), parameters, stored)
+            distortion.disturb(distortion(source, pose, self._around), parameters, partial(self._stored, raw))
             for source, pose, parameters in zip(self._sources(raw, drawn), poses, drawn, strict=True)
         ]
         image = (torch.cat(parts, dim=1) - self.mean[:, None, None]) / self.std[:, None, None]
@@ -138,30 +187,40 @@ class ImageData(pl.LightningDataModule):
 
     def _sources(self, raw: RawBatch, drawn: list[Parameters]) -> list[Tensor]:
         """The image of each object: the sample's own, then its partners'."""
-        stored, _ = self._stored[_store(raw.split)]
-        return [raw.images, *(stored[parameters["partner"]] for parameters in drawn[1:])]
+        return [raw.images, *(self._stored(raw, parameters["partner"]) for parameters in drawn[1:])]
+
+    def _stored(self, raw: RawBatch, rows: Tensor) -> Tensor:
+        """Images as they are stored, uint8 [*rows, C, h, w]: from memory, or from what came along with the batch."""
+        if raw.others is None or raw.other_rows is None:
+            return self._images[_store(raw.split)][rows]
+        return raw.others[torch.searchsorted(raw.other_rows, rows)]
 
     def _drawn(self, raw: RawBatch) -> list[Parameters]:
         """What was drawn for each object of these samples."""
-        tables = self._table(raw.split, raw.epoch)
+        tables, _ = self._table(raw.split, raw.epoch)
         return [{name: values[raw.indices] for name, values in table.items()} for table in tables]
 
     def _distortion(self, split: Split) -> Distortion:
         return self.test_distortion if split == "test" else self.distortion
 
-    def _table(self, split: Split, epoch: int) -> list[Parameters]:
-        """What was drawn for each object of all samples of a split in an epoch, on the device."""
+    def _table(self, split: Split, epoch: int) -> tuple[list[Parameters], Tensor]:
+        """What was drawn for each object of all samples of a split in an epoch.
+
+        On the device; and, on the CPU, the rows [D, K] of all other images that it shows.
+        """
         if self._tables.get(split, (None,))[0] != epoch:
-            device = self._stored[_store(split)][0].device
             drawn = [self._draw(split, epoch, number) for number in range(self.dataset.objects)]
-            on_device = [{name: values.to(device) for name, values in table.items()} for table in drawn]
-            self._tables[split] = (epoch, on_device)
-        return self._tables[split][1]
+            on_device = [{name: values.to(self.device) for name, values in table.items()} for table in drawn]
+            others = [table[name].reshape(len(table[name]), -1) for table in drawn for name in OTHERS if name in table]
+            nothing = torch.empty(len(self._labels[_store(split)]), 0, dtype=torch.int64)
+            self._tables[split] = (epoch, on_device, torch.cat([nothing, *others], dim=1))
+        return self._tables[split][1:]
 
     def _draw(self, split: Split, epoch: int, number: int) -> Parameters:
         """Everything random about the object `number` of each sample. Partners are samples of the same split."""
-        boxes, rows, distortion = self._boxes[_store(split)], self.rows[split], self._distortion(split)
-        width = self._stored[_store(split)][0].shape[3]
+        rows, distortion = self.rows[split], self._distortion(split)
+        boxes = self._find_boxes(_store(split), distortion)
+        width = self._widths[_store(split)]
         seed = self.training_seed if split == "train" else self.seed
         key: tuple[int | str, ...] = (seed, split, epoch)
         drawn: Parameters = {}
@@ -200,10 +259,32 @@ class ImageData(pl.LightningDataModule):
         if (self.test_size or 0) > test:
             raise StnlabError(f"data.test_size={self.test_size}: there are {test} test images; give less or null")
 
-    @staticmethod
-    def _to_device(raw: RawImages, device: torch.device) -> tuple[Tensor, Tensor]:
-        labels = torch.from_numpy(raw.labels)
-        return torch.from_numpy(raw.images).to(device), labels.reshape(len(labels), -1).to(device)
+    def _load(self) -> tuple[RawImages, RawImages]:
+        """What the dataset yields, decoded if it fits in memory."""
+        train, test = self.dataset.load(self.root)
+        self.streams = train.gib + test.gib > self.memory_gib
+        if self.streams:
+            return train, test
+        train, test = (replace(raw, images=in_memory(raw.images)) for raw in (train, test))
+        return train, test
+
+    def _find_boxes(self, store: str, distortion: Distortion) -> Tensor:
+        """Of each object [D, 4], on the CPU. Where something lies around an image it is an object as a whole.
+
+        Only the draw of a place needs them; for images that are not in memory this decodes them all, once.
+        """
+        count = len(self._labels[store])
+        if distortion.position != "anywhere" or self._around is not None:
+            return torch.tensor(FULL).expand(count, 4)
+        if store not in self._boxes and not self.streams:
+            self._boxes[store] = bounding_boxes(self._images[store].cpu())
+        elif store not in self._boxes:
+            images = self._raw[store].images
+            parts = [range(first, min(first + BOXES_AT_ONCE, count)) for first in range(0, count, BOXES_AT_ONCE)]
+            self._boxes[store] = torch.cat(
+                [bounding_boxes(torch.from_numpy(read_images(images, rows))) for rows in parts]
+            )
+        return self._boxes[store]
 
 
 def _store(split: Split) -> str:

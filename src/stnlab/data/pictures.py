@@ -1,7 +1,6 @@
-"""Image files as arrays of one size."""
+"""Image files as images of one size."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +14,38 @@ def reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def read_pictures(
-    paths: Sequence[str | Path], pixels: int, boxes: NDArray[np.float64] | None = None
-) -> NDArray[np.uint8]:
-    """RGB images [N, 3, pixels, pixels], resized bilinearly with antialiasing.
+class Pictures:
+    """Files as RGB images [3, pixels, pixels], resized bilinearly with antialiasing, decoded when one is asked for.
 
     Of each file the largest middle square; or, with boxes [N, 4] (left, top, right, bottom in pixels), what of the box
     lies in the image, stretched to a square.
 
-    Raises StnlabError with the path of a file that is missing, truncated or no image.
+    Raises StnlabError with the path of a file that is missing, at once, or truncated or no image, when it is decoded.
     """
-    from PIL import Image, ImageOps
 
-    pictures = np.empty((len(paths), 3, pixels, pixels), dtype=np.uint8)
+    def __init__(self, paths: Sequence[str | Path], pixels: int, boxes: NDArray[np.float64] | None = None) -> None:
+        # An array, not a list: forked workers share it, as nothing counts references in it.
+        self.paths, self.pixels, self.boxes = np.array([str(path) for path in paths]), pixels, boxes
+        for path in self.paths:
+            if not Path(path).is_file():
+                raise StnlabError(f"{path}: is missing; put an intact image there")
 
-    def read(row: int) -> None:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.paths), 3, self.pixels, self.pixels
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        from PIL import Image, ImageOps
+
+        path, size = str(self.paths[row]), (self.pixels, self.pixels)
         try:
-            with Image.open(paths[row]) as image:
+            with Image.open(path) as image:
                 colours = image.convert("RGB")
-                if boxes is None:
-                    square = ImageOps.fit(colours, (pixels, pixels), Image.Resampling.BILINEAR)
+                if self.boxes is None:
+                    square = ImageOps.fit(colours, size, Image.Resampling.BILINEAR)
                 else:
-                    inside = boxes[row].clip(0, (colours.width, colours.height) * 2)
-                    square = colours.resize((pixels, pixels), Image.Resampling.BILINEAR, box=tuple(inside))
+                    inside = self.boxes[row].clip(0, (colours.width, colours.height) * 2)
+                    square = colours.resize(size, Image.Resampling.BILINEAR, box=tuple(inside))
         except (OSError, SyntaxError, ValueError) as error:
-            raise StnlabError(f"{paths[row]}: cannot be read ({reason(error)}); put an intact image there") from error
-        pictures[row] = np.asarray(square).transpose(2, 0, 1)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(read, range(len(paths))))
-    return pictures
+            raise StnlabError(f"{path}: cannot be read ({reason(error)}); put an intact image there") from error
+        return np.asarray(square).transpose(2, 0, 1)

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from filelock import FileLock
 
 from stnlab.data.dataset import Dataset
-from stnlab.data.pictures import read_pictures, reason
+from stnlab.data.pictures import Pictures, reason
 from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
 
@@ -151,10 +151,9 @@ class Emnist(_IdxSet):
         return EMNIST(root, self.split, train=train, download=download)
 
     def _raw(self, opened: Any) -> RawImages:
-        raw = super()._raw(opened)
         # Its files hold the images with rows and columns exchanged, and count letters from one.
-        images = np.ascontiguousarray(raw.images.swapaxes(2, 3))
-        return RawImages(images, raw.labels - (self.split == "letters"))
+        images = np.ascontiguousarray(opened.data.numpy()[:, None].swapaxes(2, 3))
+        return RawImages(images, opened.targets.numpy().astype(np.int64) - (self.split == "letters"))
 
 
 class _Photographs(TorchvisionSet):
@@ -271,4 +270,4 @@ class Gtsrb(_Photographs):
 
     def _raw(self, opened: Any) -> RawImages:
         paths, labels = zip(*opened._samples, strict=True)
-        return RawImages(read_pictures(paths, self.pixels), np.array(labels, dtype=np.int64))
+        return RawImages(Pictures(paths, self.pixels), np.array(labels, dtype=np.int64))

@@ -22,12 +22,13 @@ def timm_cnn(input_shape: Shape, outputs: int, name: str, pretrained: bool, stem
     first convolution adapted to the channels. stem: `small` makes the first convolution 3x3 with stride 1 and fresh
     weights, and leaves out a pooling after it; `original` changes nothing.
     Raises StnlabError for a name that timm lacks, weights that cannot be fetched, a model that is no CNN, a stem that
-    cannot be changed and an image that is too small.
+    cannot be changed or is small already, and an image that is too small.
     """
     model = _create(name, pretrained, input_shape[0])
-    widened = stem == "small" and _widen_stem(model, name)
+    if stem == "small":
+        _widen_stem(model, name)
     try:
-        stages = _split(model, name, torch.zeros(1, *input_shape), without_pooling=widened)
+        stages = _split(model, name, torch.zeros(1, *input_shape), without_pooling=stem == "small")
         return Backbone(stages, input_shape, outputs)
     except (RuntimeError, ValueError, AssertionError) as error:
         image = "x".join(map(str, input_shape))
@@ -57,18 +58,19 @@ def _create(name: str, pretrained: bool, channels: int) -> Any:
         hub.setLevel(level)
 
 
-def _widen_stem(model: Any, name: str) -> bool:
-    """Let the first convolution keep the image's size. False if it does already."""
+def _widen_stem(model: Any, name: str) -> None:
+    """Let the first convolution keep the image's size."""
     path = model.pretrained_cfg.get("first_conv")
     first = model.get_submodule(path) if isinstance(path, str) else None
     if not isinstance(path, str) or type(first) is not nn.Conv2d:
         raise StnlabError(f"backbone.stem=small: the stem of {name} cannot be changed; give backbone.stem=original")
     if max(first.stride) == 1:
-        return False
+        raise StnlabError(
+            f"backbone.stem=small: the first convolution of {name} has stride 1 as it is; give backbone.stem=original"
+        )
     small = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
     parent, _, attribute = path.rpartition(".")
     setattr(model.get_submodule(parent), attribute, small)
-    return True
 
 
 @dataclass(frozen=True)

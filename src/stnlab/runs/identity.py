@@ -10,7 +10,7 @@ Config = dict[str, Any]
 
 NOT_OF_THE_RESULT = {
     "": ("study", "fresh", "busy", "runs_dir", "logger", "overrides"),
-    "data": ("root",),
+    "data": ("root", "memory_gib", "workers"),
     "trainer": (
         "accelerator",
         "devices",

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stnlab.data.loader import TensorLoader
 from stnlab.data.module import ImageData
 from stnlab.models.network import Network
 from stnlab.runs.evaluation import Examples
@@ -14,9 +13,7 @@ COUNT = 16
 
 def make_examples(network: Network, data: ImageData) -> Examples:
     """The first test samples, the same for every run on this data."""
-    images, labels = data.loader("test").images, data.loader("test").labels
-    loader = TensorLoader(images, labels, data.rows["test"][:COUNT], "test", COUNT)
-    batch = data.distort(next(iter(loader)))
+    batch = data.distort(data.first("test", COUNT))
     network.eval()
     with torch.inference_mode():
         prediction = network(batch.image.to(next(network.parameters()).dtype))
