@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stnlab.evaluation.calibration import Array, Bools, Floats, ece
-from stnlab.evaluation.intervals import LEVEL, Outcomes, bootstrap
+from stnlab.evaluation.intervals import LEVEL, wilson
+from stnlab.evaluation.measure_intervals import group_ece_intervals
 
 POSE_BINS = 10
 UNITS = {
@@ -44,11 +44,12 @@ def bin_edges(name: str, values: Floats, bins: int = POSE_BINS) -> Floats:
     distortion's range where many samples fill it. All runs on the same data have the same test poses, hence edges.
     """
     low, high = float(values.min()), float(values.max())
-    step = 10.0 ** np.floor(np.log10((high - low) / 10))
+    finest = min(high - low, low) if name == "scale" else high - low
+    step = 10.0 ** np.floor(np.log10(finest / 10))
     # what float32 added to the end of a range opens no bin
     low, high = np.floor(low / step + 1e-3) * step, np.ceil(high / step - 1e-3) * step
     if name == "scale":
-        return np.geomspace(max(low, step), high, bins + 1)
+        return np.geomspace(low, high, bins + 1)
     return np.linspace(low, high, bins + 1)
 
 
@@ -63,16 +64,18 @@ def by_pose(parameters: Mapping[str, Array], canvas: int, confidence: Floats, co
     """`<parameter>/<bin>/<what>` for each parameter that varies, and `<parameter>/overconfidence_at_extremes`.
 
     For each of ten bins `low` and `high`, its edges, in the parameter's unit; `n`, its samples, and, if there are any,
-    `error`, `ece` and mean `confidence`, the first two with 95% intervals as `bootstrap` gives them. A sample with
-    several objects counts where each of them is, once in a bin. confidence, correct: [N].
+    `error` (Wilson's 95% interval), `ece` (bias-corrected 95% interval) and mean `confidence`. A sample with several
+    objects counts where each of them is, once in a bin. confidence, correct: [N].
     """
     result: dict[str, float] = {}
     for name, values in pose_values(parameters, canvas).items():
         edges = bin_edges(name, values)
-        for number, inside in enumerate(pose_bins(values, edges).T):
+        groups = pose_bins(values, edges)
+        calibration = group_ece_intervals(groups, confidence, correct)
+        for number, (inside, ends) in enumerate(zip(groups.T, calibration, strict=True)):
             measures = {"low": float(edges[number]), "high": float(edges[number + 1]), "n": float(inside.sum())}
             if inside.any():
-                measures |= _of_bin(np.flatnonzero(inside), confidence[inside], correct[inside])
+                measures |= _of_bin(confidence[inside], correct[inside], ends)
             result |= {f"{name}/{number:02d}/{what}": value for what, value in measures.items()}
         extremes = overconfidence_at_extremes(extremeness(name, values), confidence, correct)
         result |= {f"{name}/overconfidence_at_extremes{end}": value for end, value in extremes.items()}
@@ -102,15 +105,15 @@ def overconfidence_at_extremes(extreme: Floats, confidence: Floats, correct: Boo
     return {"": float(difference), "_low": float(difference - half), "_high": float(difference + half)}
 
 
-def _of_bin(rows: NDArray[np.int64], confidence: Floats, correct: Bools) -> dict[str, float]:
-    ((error, calibration),) = bootstrap([Outcomes((0,), rows, confidence[None], correct[None])])
+def _of_bin(confidence: Floats, correct: Bools, ece_ends: tuple[float, float]) -> dict[str, float]:
+    error_low, error_high = wilson(int((~correct).sum()), len(correct))
     return {
         "error": float((~correct).mean()),
-        "error_low": error.low,
-        "error_high": error.high,
+        "error_low": error_low,
+        "error_high": error_high,
         "ece": ece(confidence, correct),
-        "ece_low": calibration.low,
-        "ece_high": calibration.high,
+        "ece_low": ece_ends[0],
+        "ece_high": ece_ends[1],
         "confidence": float(confidence.mean()),
     }
 

@@ -162,7 +162,8 @@ def inverted(observed: float, sampled: Callable[[float], Floats]) -> tuple[float
     """
     # no truth beyond this one gives so little, unless seeds differ wildly
     factors = np.linspace(0, 1 + 2 * quantiles(sampled(0))[1] / observed, 60)
-    lows, highs = np.maximum.accumulate([quantiles(sampled(factor)) for factor in factors]).T
+    seen = np.quantile([sampled(factor) for factor in factors], [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
+    lows, highs = np.maximum.accumulate(seen, axis=1)
     return float(np.interp(observed, highs, factors)), float(np.interp(observed, lows, factors))
 
 

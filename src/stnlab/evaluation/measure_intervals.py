@@ -64,6 +64,32 @@ def measure_intervals(
     return {name: _around(estimates[name], result[name], limits) for name, limits in RANGES.items()}
 
 
+def group_ece_intervals(
+    groups: Bools, confidence: Floats, correct: Bools, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Ends]:
+    """95% interval of the ECE of each group of samples, all from the same resamples of all images.
+
+    groups: [N, G], which samples are in which; one may be in several or none, and a group may be empty. confidence,
+    correct: [N].
+    """
+    samples, number = groups.shape
+    row, group = np.nonzero(groups)
+    cell = group * BINS + bin_of(confidence)[row]
+    gaps = sparse.csr_array(((correct - confidence)[row], (cell, row)), shape=(number * BINS, samples))
+    members = sparse.csr_array(groups.T.astype(np.float64))
+
+    def means(weights: Floats) -> Floats:
+        across = np.ascontiguousarray(weights.T)
+        sums = (gaps @ across).T.reshape(len(weights), number, BINS)
+        result: Floats = sums / np.maximum((members @ across).T, 1)[..., None]
+        return result
+
+    whole = means(np.ones((1, samples)))[0]
+    drawn = np.concatenate([means(weights) for weights in image_weights(samples, resamples, seed)])
+    ends = [_norm_interval(_sum, whole[index], drawn[:, index]) for index in range(number)]
+    return [(low, min(max(high, float(_sum(gap))), 1.0)) for (low, high), gap in zip(ends, whole, strict=True)]
+
+
 def _of_gaps(
     whole: Mapping[str, Floats], drawn: Mapping[str, Floats], bins: Array, roots: Floats, found: Events
 ) -> dict[str, Ends]:
