@@ -48,7 +48,8 @@ def measure_intervals(
     columns = _columns(logits, labels, confidence, correct, found)
     whole = {name: np.asarray(column.mean(axis=1)) for name, column in columns.items()}
     drawn = _resampled(columns, confidence, correct, resamples, seed)
-    # to each bin's root of its share, gaps are as noisy in any bin; their squares add up to the reliability
+    # Divided by these, the squares of the gaps add up to the reliability. The shares of the whole sample, not of each
+    # resample: a bin with one sample has no noise in its own share. Where bins are full, that is a little too wide.
     roots = np.sqrt(np.bincount(found.cell.ravel()) / len(confidence) * found.heads)
 
     result = _of_gaps(whole, drawn, bin_of(confidence), roots, found)
