@@ -5,6 +5,7 @@ import pytest
 
 from stnlab import evaluate, report, train
 from stnlab.errors import StnlabError
+from stnlab.evaluation.catalogue import CALIBRATION, POSE, ROWS, explanations
 from stnlab.runs.directory import RunDirectory, find_runs
 
 
@@ -30,6 +31,19 @@ def test_the_checkpoint_gives_the_recorded_metrics(run: RunDirectory, capsys: py
     assert "equal" in capsys.readouterr().out
     assert (run.path / "metrics.json").read_bytes() == before
 
+    fewer = {name: value for name, value in json.loads(before).items() if not name.startswith("temperature/")}
+    (run.path / "metrics.json").write_text(json.dumps(fewer))
+    assert evaluate.main([str(run.path), "trainer=cpu"]) == 0
+    assert "14 metrics are not in metrics.json" in capsys.readouterr().out
+
+    gone = json.loads(before) | {"by_pose/rotation/03/error_low": 0.123, "test/gone": 0.5}
+    (run.path / "metrics.json").write_text(json.dumps(gone))
+    assert evaluate.main([str(run.path), "trainer=cpu"]) == 1
+    table = capsys.readouterr().out
+    assert "2 of" in table
+    assert "by_pose/rotation/03/error_low" in table
+    assert "test/ece_low" not in table
+
     wrong = json.loads(before) | {"test/error": 0.123}
     (run.path / "metrics.json").write_text(json.dumps(wrong))
     assert evaluate.main([str(run.path), "trainer=cpu"]) == 1
@@ -44,6 +58,17 @@ def test_report_needs_nothing_but_the_files(run: RunDirectory, capsys: pytest.Ca
     assert report.main([str(run.path.parent), "baseline=placement=input"]) == 0
     with pytest.raises(StnlabError, match="basline=x: no such option"):
         report.main([str(run.path.parent), "basline=x"])
+
+
+def test_every_metric_of_a_run_is_explained_by_one_row(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
+    rows = [explanations(name) for name in run.metrics]
+    assert [name for name, found in zip(run.metrics, rows, strict=True) if len(found) != 1] == []
+    found = {row.pattern for (row,) in rows}
+    assert {row.pattern for row in (*CALIBRATION, *POSE)} <= found
+    assert {name.split("/")[1] for name in run.metrics if name.startswith("by_pose/")} == {"rotation", "scale", "shift"}
+    assert report.main(["--metrics"]) == 0
+    printed = capsys.readouterr().out
+    assert [row.pattern for row in ROWS if row.pattern not in printed] == []
 
 
 def test_what_is_no_finished_run_is_refused(run: RunDirectory):

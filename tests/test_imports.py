@@ -47,7 +47,10 @@ def test_only_data_and_training_know_lightning(package: str):
         assert not [name for name in imported(file) if "lightning" in name], file
 
 
-@pytest.mark.parametrize("module", ["train", "describe", "report", "evaluate", "reports", "runs", "compose", "manual"])
+@pytest.mark.parametrize(
+    "module",
+    ["train", "describe", "report", "evaluate", "reports", "reports.explanations", "runs", "compose", "manual"],
+)
 def test_these_start_without_torch(module: str):
     code = f"import sys, stnlab.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,6 +10,12 @@ def main(arguments: list[str]) -> int:
     """Write `<study>/report/` and print its table."""
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\nbaseline: the cell that others are compared with; the one without a transformer.")
+        print("--metrics: explain every name in metrics.json instead.")
+        return 0
+    if arguments == ["--metrics"]:
+        from stnlab.reports.explanations import print_explanations
+
+        print_explanations()
         return 0
     path, overrides = path_and_overrides(arguments, USAGE)
     baseline = None

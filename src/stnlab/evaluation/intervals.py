@@ -1,6 +1,6 @@
 """95% intervals of the results of a cell: over its test images and, with several runs, over its seeds too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -89,7 +89,7 @@ def bootstrap(
         raise StnlabError(f"cells over different numbers of test images ({sorted(sizes)}) cannot be resampled together")
     contributions = [_contributions(cell, bins) for cell in cells]
     sums: list[list[Floats]] = [[] for _ in cells]
-    for weights in _image_weights(sizes.pop() if sizes else 0, resamples, seed):
+    for weights in image_weights(sizes.pop() if sizes else 0, resamples, seed):
         for found, columns in zip(sums, contributions, strict=True):
             found.append(np.stack([weights @ run for run in columns], axis=1))
     return [_intervals(cell, np.concatenate(found), bins, seed) for cell, found in zip(cells, sums, strict=True)]
@@ -127,7 +127,7 @@ def _contributions(cell: Outcomes, bins: int) -> list[Floats]:
     return result
 
 
-def _image_weights(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+def image_weights(images: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each image is drawn, [at most CHUNK, images] at a time, rows summing to `images`."""
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, CHUNK):
@@ -150,16 +150,21 @@ def ece_interval(gaps: Floats, resampled: Floats, weights: Floats) -> tuple[floa
     if observed == 0:
         return 0.0, 0.0
     noise = resampled - gaps
+    low, high = inverted(observed, lambda scale: (weights * np.abs(scale * gaps + noise).sum(axis=2)).sum(axis=1))
+    return low * observed, min(max(high, 1.0) * observed, 1.0)
 
-    def middle(truth: float) -> tuple[float, float]:
-        sampled = np.abs(truth / observed * gaps + noise).sum(axis=2)
-        return quantiles((weights * sampled).sum(axis=1))
 
+def inverted(observed: float, sampled: Callable[[float], Floats]) -> tuple[float, float]:
+    """The smallest and the largest factor on the truth with which `observed` lies in the middle 95% of what is sampled.
+
+    observed: above 0. sampled: factor -> [resamples], what is seen of a truth that is so many times the observed one;
+    it grows with the factor, and 0 leaves nothing but noise.
+    """
     # no truth beyond this one gives so little, unless seeds differ wildly
-    truths = np.linspace(0, observed + 2 * middle(0)[1], 60)
-    lows, highs = np.maximum.accumulate([middle(truth) for truth in truths]).T
-    low, high = np.interp(observed, highs, truths), np.interp(observed, lows, truths)
-    return float(low), float(min(max(high, observed), 1.0))
+    factors = np.linspace(0, 1 + 2 * quantiles(sampled(0))[1] / observed, 60)
+    seen = np.quantile([sampled(factor) for factor in factors], [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
+    lows, highs = np.maximum.accumulate(seen, axis=1)
+    return float(np.interp(observed, highs, factors)), float(np.interp(observed, lows, factors))
 
 
 def _intervals(cell: Outcomes, sums: Floats, bins: int, seed: int) -> tuple[Interval, Interval]:

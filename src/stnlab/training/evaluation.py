@@ -38,4 +38,4 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
     evaluation = Evaluation(make_examples(components.module.network, components.data))
-    return summarise(components.module.predictions, evaluation)
+    return summarise(components.module.predictions, components.data.distortion.size, evaluation)

@@ -83,7 +83,7 @@ def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer
     run.write_predictions(components.module.predictions)
     evaluation = Evaluation(make_examples(components.module.network, components.data))
     run.write_evaluation(evaluation)
-    run.write_metrics(summarise(components.module.predictions, evaluation))
+    run.write_metrics(summarise(components.module.predictions, components.data.distortion.size, evaluation))
     log_figures(trainer.loggers, run)
     run.update(state="done", ended=_now(), **recorder.timings())
 

@@ -3,19 +3,29 @@
 from collections.abc import Mapping
 
 from stnlab.data.batch import Split
-from stnlab.evaluation.calibration import measure
+from stnlab.evaluation.by_pose import by_pose
+from stnlab.evaluation.calibration import confidences, measure
+from stnlab.evaluation.measures import after_temperature, with_intervals
 from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.predictions import Predictions
 
 
-def summarise(predictions: Mapping[Split, Predictions], evaluation: Evaluation | None = None) -> dict[str, float]:
+def summarise(
+    predictions: Mapping[Split, Predictions], canvas: int, evaluation: Evaluation | None = None
+) -> dict[str, float]:
     """Everything in `metrics.json`, by name; `python -m stnlab.report --metrics` explains each.
 
-    evaluation: None leaves out what needs the model.
+    canvas: pixels of the images' side. evaluation: None leaves out what needs the model. Without validation split there
+    is no `temperature/`. What is undefined is left out.
     """
     found: dict[str, float] = {}
-    for split, said in predictions.items():
-        found |= _under(split, measure(said.logits, said.labels))
+    test, val = predictions["test"], predictions.get("val")
+    found |= _under("test", with_intervals(test.logits, test.labels))
+    if val is not None:
+        found |= _under("val", measure(val.logits, val.labels))
+        found |= _under("temperature", after_temperature((val.logits, val.labels), (test.logits, test.labels)))
+    sure, correct = confidences(test.logits, test.labels)
+    found |= _under("by_pose", by_pose(test.pose_parameters, canvas, sure, correct))
     return found
 
 

@@ -1,0 +1,189 @@
+"""What each name in `metrics.json` means: the one table that `python -m stnlab.report --metrics` prints."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+PLACES = {
+    "split": ("test|val", "test images, or those of the validation split"),
+    "scaled": ("test|val|temperature", "as <split>, or test images after temperature scaling"),
+    "after": ("test|temperature", "test images before or after temperature scaling"),
+    "measure": (
+        "error|accuracy|ece|ece_adaptive|ece_classwise|mce|gap|nll|brier|brier_reliability|brier_resolution"
+        "|brier_uncertainty|aurc",
+        "a measure of the test images",
+    ),
+    "end": ("low|high", "end of the 95% interval over test images"),
+    "parameter": ("rotation|scale|shift|shear|perspective|elastic", "of the true pose, if it varies"),
+    "bin": (r"\d\d", "from 00; its edges are low and high"),
+    "edge": ("low|high", "of the bin"),
+    "orbit": ("rotation|scale", "what moves the images"),
+    "range": ("inside|outside", "of what training showed"),
+    "value": (r"[+-]\d+|x[\d.]+", "degrees like +030, a factor like x1.41"),
+    "number": (r"\d+", "of the transformer, from 0"),
+    "class": (r"\d+", "of the dataset, from 0"),
+    "side": ("input|residual", "the true pose, and what the warp left of it"),
+    "motion": ("rotation|scale|shift", "what moves the images"),
+    "depth": (r"\d+", "after that many stages of the backbone"),
+}
+"""What a name may hold in the place of `<place>` (a regular expression), and what that is."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pattern of names and what they mean.
+
+    unit: or range of values. source: a paper, if the measure has one. detail: one of so many alike that a table for
+    people leaves them out.
+    """
+
+    pattern: str
+    unit: str
+    meaning: str
+    source: str = ""
+    detail: bool = False
+
+    def explains(self, name: str) -> bool:
+        return self._expression.fullmatch(name) is not None
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        parts = re.split(r"<(\w+)>", self.pattern)
+        return re.compile(
+            "".join(f"(?:{PLACES[part][0]})" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+        )
+
+
+def explanations(name: str) -> list[Row]:
+    """The rows that explain a name: one for each that `metrics.json` may hold."""
+    return [row for row in ROWS if row.explains(name)]
+
+
+def is_headline(name: str) -> bool:
+    """Whether a table for people shows it."""
+    return any(not row.detail for row in explanations(name))
+
+
+GUO, FINNVEDEN = "Guo et al. 2017, arXiv:1706.04599", "Finnveden et al. 2020, arXiv:2004.11678"
+MURPHY, CARPENTER = "Murphy, J. Appl. Meteorol. 1973", "Carpenter, JRSS B 1999"
+INTERVAL = "end of its 95% interval over test images"
+
+CALIBRATION = (
+    Row("<split>/error", "0 to 1", "share of samples with a wrong label (of several heads: any)"),
+    Row("<split>/accuracy", "0 to 1", "1 - error"),
+    Row("<scaled>/ece", "0 to 1", "expected calibration error: 15 bins of equal width", GUO),
+    Row("<scaled>/nll", "nats, 0 and up", "mean negative log-likelihood of the labels (of heads: their mean)"),
+    Row("<scaled>/brier", "0 to 2", "Brier score, summed over classes", "Brier, Mon. Weather Rev. 1950"),
+    Row(
+        "<after>/ece_adaptive",
+        "0 to 1",
+        "as ece, 15 bins with equally many samples",
+        "Nixon et al. 2019, arXiv:1904.01685",
+    ),
+    Row(
+        "<after>/ece_classwise",
+        "0 to 1",
+        "ece of each class's probability, mean over classes",
+        "Kull et al. 2019, arXiv:1910.12656",
+    ),
+    Row(
+        "<after>/mce",
+        "0 to 1",
+        "largest gap of a bin of ece; a bin of few samples decides it",
+        "Naeini et al., AAAI 2015",
+    ),
+    Row("<after>/gap", "-1 to 1", "mean confidence - accuracy; positive: overconfident"),
+    Row(
+        "<after>/brier_reliability",
+        "0 to 2",
+        "part of brier that calibration could remove (15 bins a class): brier = reliability - resolution + uncertainty",
+        MURPHY,
+    ),
+    Row(
+        "<after>/brier_resolution",
+        "-1 to 2",
+        "part of brier gained by telling samples apart, with what happens within bins",
+        "Stephenson et al., Weather Forecast. 2008",
+    ),
+    Row("<after>/brier_uncertainty", "0 to 1", "brier of always saying how frequent each class is", MURPHY),
+    Row(
+        "<after>/aurc",
+        "0 to 1",
+        "area under the risk-coverage curve: error among the k surest samples, mean over k",
+        "Geifman et al. 2019, arXiv:1805.08206",
+    ),
+    Row("test/<measure>_<end>", "as the measure", INTERVAL, "how: stnlab.evaluation.measure_intervals", detail=True),
+    Row(
+        "temperature/value",
+        "0.01 to 100",
+        "temperature with the best nll on the validation split; above 1: overconfident. Absent without that split",
+        GUO,
+    ),
+    Row("temperature/ece_<end>", "0 to 1", INTERVAL + ", at this temperature", CARPENTER, detail=True),
+)
+POSE = (
+    Row(
+        "by_pose/<parameter>/<bin>/<edge>",
+        "degrees (rotation, shear), factor (scale), pixels",
+        "edge of a bin of the true pose; shift is a distance, perspective and elastic root mean square displacements",
+        detail=True,
+    ),
+    Row(
+        "by_pose/<parameter>/<bin>/n", "count", "test images in the bin; if 0, nothing else is said of it", detail=True
+    ),
+    Row("by_pose/<parameter>/<bin>/error", "0 to 1", "error of these", detail=True),
+    Row("by_pose/<parameter>/<bin>/error_<end>", "0 to 1", INTERVAL, "Wilson, JASA 1927", detail=True),
+    Row("by_pose/<parameter>/<bin>/ece", "0 to 1", "expected calibration error of these", detail=True),
+    Row("by_pose/<parameter>/<bin>/ece_<end>", "0 to 1", INTERVAL, CARPENTER, detail=True),
+    Row("by_pose/<parameter>/<bin>/confidence", "0 to 1", "mean confidence of these", detail=True),
+    Row(
+        "by_pose/<parameter>/overconfidence_at_extremes",
+        "-2 to 2",
+        "gap in the third of test images furthest from the canonical pose, minus gap in the nearest third",
+    ),
+    Row("by_pose/<parameter>/overconfidence_at_extremes_<end>", "-2 to 2", INTERVAL + " (normal)", detail=True),
+)
+INVARIANCE = (
+    Row("invariance/<orbit>/accuracy", "0 to 1", "mean accuracy on the same test images moved through the orbit"),
+    Row("invariance/<orbit>/agreement", "0 to 1", "share of predictions that are those at the canonical pose"),
+    Row(
+        "invariance/<orbit>/total_variation",
+        "0 to 1",
+        "total variation distance of the softmax to that at the canonical pose",
+    ),
+    *(
+        Row(f"invariance/<orbit>/<{part}>/{what}", "0 to 1", f"{what} {where}", detail=part == "value")
+        for part, where in (("range", "inside or outside the range of training"), ("value", "at one value"))
+        for what in ("accuracy", "agreement", "total_variation")
+    ),
+)
+RECTIFICATION = (
+    Row(
+        "rectification/<number>/rotation/<side>",
+        "degrees",
+        "circular standard deviation of the angle within a class, pooled over classes",
+        FINNVEDEN,
+    ),
+    Row("rectification/<number>/rotation/class_<class>/<side>", "degrees", "the same of one class", detail=True),
+    Row("rectification/<number>/scale/<side>", "octaves", "standard deviation of log2 scale within a class, pooled"),
+    Row("rectification/<number>/shift/<side>", "pixels", "root mean square shift from the class's mean, pooled"),
+    Row("rectification/<number>/corners/<side>", "pixels", "mean distance of the frame's corners to the class's mean"),
+)
+EQUIVARIANCE = (
+    Row(
+        "equivariance/<motion>/depth_<depth>",
+        "0 and up",
+        "distance between features of the moved image and moved features of the image, relative to their size",
+        FINNVEDEN,
+    ),
+)
+HEALTH = (
+    Row("health/outside/<number>", "0 to 1", "share of the view's pixels sampled outside the input"),
+    Row("health/blank/<number>", "0 to 1", "share of views that show nothing although their input does"),
+    Row("health/theta_spread/<number>", "0 and up", "how much warps differ from one test image to another"),
+    Row("health/theta_drift/<number>", "0 and up", "how far the mean warp is from the identity"),
+    Row("health/grad_localizer", "0 and up", "gradient norm of the localizers at the end of training"),
+    Row("health/grad_classifier", "0 and up", "gradient norm of the classifier at the end of training"),
+    Row("health/collapsed", "0 or 1", "1: a transformer's views went blank or are all the same"),
+)
+ROWS = (*CALIBRATION, *POSE, *INVARIANCE, *RECTIFICATION, *EQUIVARIANCE, *HEALTH)
