@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from stnlab.data.batch import Split
 from stnlab.evaluation.calibration import measure
+from stnlab.evaluation.equivariance import equivariance
+from stnlab.evaluation.invariance import invariance
 from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.predictions import Predictions
 
@@ -16,6 +18,9 @@ def summarise(predictions: Mapping[Split, Predictions], evaluation: Evaluation |
     found: dict[str, float] = {}
     for split, said in predictions.items():
         found |= _under(split, measure(said.logits, said.labels))
+    if evaluation is not None:
+        found |= _under("invariance", invariance(evaluation.orbits))
+        found |= _under("equivariance", equivariance(evaluation.depths, evaluation.equivariance))
     return found
 
 
