@@ -134,7 +134,7 @@ def _features(stages: nn.ModuleList, image: Tensor, depths: list[int]) -> Iterat
 
 
 def _strides(backbone: Backbone, depths: list[int]) -> list[float] | None:
-    """Image pixels from one feature to the next at each depth, None if a stage takes, or makes, images of one size only."""
+    """Image pixels from one feature to the next at each depth, None if a stage takes or makes images of one size."""
     channels, height, width = backbone.shapes[0]
     weight = next(backbone.parameters())
     longer = torch.zeros(1, channels, height + LONGER, width, device=weight.device, dtype=weight.dtype)
