@@ -24,6 +24,9 @@ IMAGES, AT_ONCE = 256, 64
 LONGER = 96
 """Pixels by which an image is made longer to see how many features that adds: 2^5 * 3, which most strides divide."""
 
+ROUNDING = 1e-5
+"""Relative to the features; what differs less does not differ."""
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -104,8 +107,12 @@ def gap(features: Tensor, still: Tensor, motion: Motion, stride: float = 1.0) ->
     seen = (x <= 1 - 1 / width + 1e-4) & (y <= 1 - 1 / height + 1e-4)
     moved = sample(still.float(), point_map, (height, width))[:, :, seen]
     reached = features.float()[:, :, seen]
-    own, other = ((reached - one).square().mean((1, 2)).sqrt() for one in (moved[:-1], moved[1:]))
-    return torch.where(other > 0, own / other, torch.nan)
+    own, other, size = (_root_mean_square(x) for x in (reached - moved[:-1], reached - moved[1:], reached))
+    return torch.where(other > ROUNDING * size, own / other, torch.nan)
+
+
+def _root_mean_square(x: Tensor) -> Tensor:
+    return x.square().mean((1, 2)).sqrt()
 
 
 def _gaps(
