@@ -168,7 +168,7 @@ def test_help_is_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         "My own backbone",
         "Examples:",
         "seed=0",
-        "evaluation.images=2000   test images in",
+        "evaluation.images=2000  test images in",
     ):
         assert words in text
 
