@@ -50,6 +50,15 @@ def test_the_checkpoint_gives_the_recorded_metrics(run: RunDirectory, capsys: py
     assert "not equal" in capsys.readouterr().out
 
 
+def test_a_run_from_before_there_were_orbits(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
+    text = (run.path / "config.yaml").read_text()
+    assert "evaluation:" in text
+    kept = [line for line in text.splitlines() if not line.startswith(("evaluation", "  images:", "  rotations:"))]
+    (run.path / "config.yaml").write_text("\n".join(line for line in kept if not line.startswith("  scales:")))
+    assert evaluate.main([str(run.path), "trainer=cpu"]) == 0
+    assert "invariance" not in capsys.readouterr().out
+
+
 def test_report_needs_nothing_but_the_files(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
     assert report.main([str(run.path.parent)]) == 0
     written = {path.name for path in (run.path.parent / "report").iterdir()}

@@ -14,6 +14,7 @@ from stnlab.train import main
 
 QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu"]
 QUICK += ["data.train_size=300", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
+QUICK += ["evaluation.images=20"]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,15 @@ WRONG = [
     ("study=../elsewhere", "study=../elsewhere: give a name of letters"),
     ("fresh=maybe", "fresh=maybe: should be a valid boolean"),
     ("recipe.schedule={speed:1}", "recipe.schedule: has no such keys; to replace it as a whole, ~recipe.schedule"),
+    ("evaluation.images=-1", "evaluation.images=-1: should be greater than or equal to 0"),
+    ("evaluation.images=null", "evaluation.images=null: should be a valid integer"),
+    ("evaluation.rotations=1", "evaluation.rotations=1: should be greater than or equal to 2"),
+    ("evaluation.scales=8", "evaluation.scales=8: give an odd number"),
+    ("evaluation.scale=9", "evaluation.scale: no such key; did you mean scales?"),
+    ("+evaluation.scale=9", "evaluation.scale: no such option; did you mean scales?"),
+    ("~evaluation.scales", "evaluation.scales: is missing"),
+    ("evaluation=null", "evaluation: is missing"),
+    ("evaluation=5", "evaluation=5: should be a valid dictionary"),
     ("foo", "foo: cannot be read; write key=value"),
     ("transform=[affine", "transform=[affine: cannot be read"),
     ("--foo", "--foo: no such flag"),
@@ -159,7 +169,15 @@ def test_help_is_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     (tmp_path / "mine" / "backbone" / "own.yaml").write_text("# My own backbone\n_target_: my.backbone\n")
     assert main(["--help", "--config-dir", str(tmp_path / "mine")]) == 0
     text = capsys.readouterr().out
-    for words in ("* mnist_rotated", "rotation_scale", "+-90 degrees", "My own backbone", "Examples:", "seed=0"):
+    for words in (
+        "* mnist_rotated",
+        "rotation_scale",
+        "+-90 degrees",
+        "My own backbone",
+        "Examples:",
+        "seed=0",
+        "evaluation.images=2000  test images in",
+    ):
         assert words in text
 
 

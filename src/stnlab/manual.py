@@ -41,10 +41,12 @@ def manual(command: str, conf: Path, extra: Sequence[Path] = ()) -> str:
             lines.append(f"  {'*' if chosen else ' '} {path.stem:<15} {description(path)}")
     lines += ["", "Of every run:"]
     comments = _comments(conf / "train.yaml")
-    for key, value in root.items():
-        if key not in ("defaults", "hydra"):
-            shown = str(value).lower() if isinstance(value, bool) else value
-            lines.append(f"    {f'{key}={shown}':<15} {comments.get(key, '')}".rstrip())
+    own = {key: value for key, value in root.items() if key not in ("defaults", "hydra")}
+    for key, value in own.items():
+        for name, entry in value.items() if isinstance(value, dict) else [("", value)]:
+            shown = str(entry).lower() if isinstance(entry, bool) else entry
+            said = f"{key}.{name}={shown}" if name else f"{key}={shown}"
+            lines.append(f"    {said:<23} {comments.get(name or key, '')}".rstrip())
     lines += [
         "",
         "Options of a choice are set by dotted keys (placement.depth=2) and shown by --cfg job.",

@@ -49,12 +49,12 @@ def check_settings(config: Config) -> None:
     """Raises StnlabError for a root key that is unknown, missing or wrong."""
     from annotated_types import Ge, Lt
 
-    from stnlab.choices import check
+    from stnlab.choices import build, check
 
     types: dict[str, Any] = {"seed": Annotated[int, Ge(0), Lt(2**63)], "study": str, "runs_dir": str, "fresh": bool}
     types["busy"] = Literal["wait", "skip"]
     types |= dict.fromkeys(CHOSEN, dict[str, Any]) | dict.fromkeys(COLLECTED, dict[str, dict[str, Any]])
-    types |= {"choices": dict[str, Any], "overrides": list[str]}
+    types |= {"evaluation": dict[str, Any], "choices": dict[str, Any], "overrides": list[str]}
     config |= {key: config.get(key) or {} for key in COLLECTED} | {"study": str(config.get("study") or "")}
     for key in config:
         if key not in types:
@@ -63,6 +63,7 @@ def check_settings(config: Config) -> None:
         if config.get(key) is None:
             raise StnlabError(f"{key}: is missing; choose one (python -m stnlab.train --help)")
         check(config[key], annotation, key)
+    build({**config["evaluation"], "_target_": "stnlab.evaluation.invariance.OrbitSizes"}, "evaluation")
     if not re.fullmatch(NAME, config["study"]):
         raise StnlabError(f"study={config['study']}: give a name of letters, digits, dots, dashes and underscores")
 

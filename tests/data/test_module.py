@@ -135,6 +135,34 @@ def test_two_digits_with_a_pose_each_and_their_sum(mnist_root: Path):
         assert abs(np.corrcoef(first, second)[0, 1]) < 0.4
 
 
+def test_the_canonical_pose_is_the_stored_image_turned_alike_for_all_objects(mnist_root: Path):
+    bent = Distortion(28, [-90, 90], [0.7, 1.2], shear=[-9, 9], shift=[-3, 3], position="anywhere", perspective=2)
+    bent = bent.changed({"elastic": 1}, "")
+    data = rotated(mnist_root, dataset=MnistAddition(), distortion=bent)
+    raw = next(iter(data.loader("test")))
+    still, turned = data.posed(raw), data.posed(raw, rotation=90)
+    stored = (data.undistorted(raw) / 255 - data.mean[:, None, None]) / data.std[:, None, None]
+    torch.testing.assert_close(still.image, stored, atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned.image, torch.rot90(stored, 1, (2, 3)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned.label, data.distort(raw).label)
+    assert turned.poses is not None
+    torch.testing.assert_close(turned.poses[1](torch.tensor([[1.0, 0.0]]))[:, 0], torch.tensor([[0.0, 1.0]] * 128))
+    assert turned.pose_parameters.keys() == data.distort(raw).pose_parameters.keys()
+    assert set(turned.pose_parameters["rotation"].rad2deg().round().flatten().tolist()) == {90}
+    assert not turned.pose_parameters["elastic"].any()
+
+
+def test_clutter_and_noise_stay_where_the_pose_changes(mnist_root: Path):
+    still = Distortion(28, [0, 0], [1, 1], clutter=(3, 6), clutter_size=6, clutter_scaled=True, noise=(0.1, 0.2))
+    data = rotated(mnist_root, distortion=still)
+    raw = data.picked("test", data.rows["test"][[5, 3, 8]])
+    assert torch.equal(raw.indices, data.rows["test"][[5, 3, 8]])
+    torch.testing.assert_close(data.posed(raw).image, data.distort(raw).image, atol=0, rtol=0)
+    blank = raw.to(raw.images.device)
+    blank.images = torch.zeros_like(raw.images)
+    torch.testing.assert_close(data.posed(blank, rotation=45, scale=2).image, data.posed(blank).image, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize(("size", "validates"), [(0, False), (300, True), (None, True)])
 def test_null_means_the_datasets_own_validation_split_not_none_at_all(size: int | None, validates: bool):
     plain = Distortion(size=28, rotation=[0, 0], scale=[1, 1])

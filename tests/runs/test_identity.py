@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {
     "recipe": {"_target_": "R", "epochs": 8},
     "trainer": {"_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devices": 1, "precision": "32-true"},
     "callbacks": {"progress": {}},
+    "evaluation": {"images": 2000, "rotations": 24, "scales": 9},
     "logger": {"wandb": {}},
 }
 
@@ -52,6 +53,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("trainer.precision", "bf16-mixed"),
         ("trainer.accumulate_grad_batches", 2),
         ("callbacks.early", {"_target_": "E"}),
+        ("evaluation.images", 0),
+        ("evaluation.rotations", 12),
     ],
 )
 def test_what_can_change_a_result_makes_another_run(path: str, value: Any):
@@ -88,6 +91,13 @@ def test_without_a_transformer_its_choices_are_gone():
     other["localizer"] = {"_target_": "another"}
     assert normalise(none)["choices"].keys() & {"transform", "localizer"} == set()
     assert digest(normalise(none)) == digest(normalise(other))
+
+
+def test_without_orbits_their_sizes_are_gone_as_in_runs_that_never_had_any():
+    off = {"images": 0, "rotations": 24, "scales": 9}
+    without = {key: value for key, value in CONFIG.items() if key != "evaluation"}
+    assert "evaluation" not in normalise(changed("evaluation", off))
+    assert digest(normalise(changed("evaluation", {**off, "scales": 3}))) == digest(normalise(without))
 
 
 def test_the_identity_transform_has_no_localizer():

@@ -20,6 +20,7 @@ Train = Callable[..., RunDirectory]
 SMALL = ["recipe=smoke", "logger=none", "callbacks=quiet", "trainer=cpu", "trainer.threads=2"]
 SMALL += ["data.train_size=1000", "data.validation_size=500", "data.test_size=500"]
 SMALL += ["recipe.steps=null", "recipe.epochs=3", "backbone.channels=[8,8]", "localizer.channels=[8,8]"]
+SMALL += ["evaluation.images=100", "evaluation.rotations=4", "evaluation.scales=3"]
 
 
 @pytest.fixture
@@ -133,6 +134,28 @@ def test_metrics_are_those_of_the_saved_predictions_and_of_lightning(train: Trai
     assert last["val/accuracy"] == pytest.approx(run.metrics["val/accuracy"], abs=1e-6)
     assert last["val/ece"] == pytest.approx(run.metrics["val/ece"], abs=1e-6)
     assert last["val/loss"] == pytest.approx(run.metrics["val/nll"], abs=1e-5)
+
+
+def test_orbits_and_equivariance_gaps_are_kept_and_summarised(train: Train):
+    run = train("placement=deep", "transform=rotation")
+    kept, metrics = run.evaluation(), run.metrics
+    test = run.predictions("test")
+    assert test is not None
+    turned = kept.orbits["rotation"]
+    assert turned.predicted.shape == (4, 100, 1)
+    np.testing.assert_array_equal(turned.labels, test.labels[turned.indices])
+    right = (turned.predicted == turned.labels)[..., 0].mean(1)
+    assert metrics["invariance/rotation/+180/accuracy"] == pytest.approx(right[3])
+    assert metrics["invariance/rotation/inside/accuracy"] == pytest.approx(right[:3].mean())
+    assert metrics["invariance/rotation/+000/agreement"] == 1
+    assert kept.orbits["scale"].values.tolist() == [0.5, 1, 2]
+    assert "invariance/scale/x2.00/total_variation" in metrics
+    assert kept.depths.tolist() == [1]
+    assert metrics["equivariance/rotation/depth_1"] == pytest.approx(kept.equivariance["rotation"].mean())
+    assert metrics["equivariance/shift/depth_1"] < 1e-4 < metrics["equivariance/rotation/depth_1"]
+    off = train("placement=deep", "transform=rotation", "evaluation.images=0")
+    assert not [name for name in off.metrics if name.startswith(("invariance", "equivariance"))]
+    assert {name: metrics[name] for name in off.metrics} == off.metrics
 
 
 def test_steps_shorter_and_longer_than_an_epoch(train: Train):

@@ -157,6 +157,13 @@ class Distortion:
             drawn["noise_keys"] = torch.randint(2**32, (count, 2), generator=generator(*key, "noise_keys"))
         return drawn
 
+    def posed(self, drawn: Parameters, rotation: float, scale: float) -> Parameters:
+        """What was drawn, but every pose the canonical one turned by `rotation` degrees and scaled by `scale`."""
+        nothing = torch.zeros_like(drawn["rotation"])
+        moved = dict.fromkeys(self.pose_names, nothing)
+        moved |= {"rotation": nothing + math.radians(rotation), "scale": nothing + scale}
+        return {name: values for name, values in drawn.items() if name not in ("homography", "controls")} | moved
+
     def poses(self, parameters: Parameters) -> PointMap:
         """The maps from the distorted image to the canonical one.
 

@@ -137,7 +137,11 @@ class ImageData(pl.LightningDataModule):
 
     def first(self, split: Split, count: int) -> RawBatch:
         """A batch of the first samples of a split, on the device."""
-        batch = next(iter(self._loader(split, self.rows[split][:count], count, rank=0, world=1, workers=0)))
+        return self.picked(split, self.rows[split][:count])
+
+    def picked(self, split: Split, rows: Tensor) -> RawBatch:
+        """These rows [N] of the images of a split, validation or test in this order, in one batch on the device."""
+        batch = next(iter(self._loader(split, rows, len(rows), rank=0, world=1, workers=0)))
         return batch.to(self.device)
 
     def _loader(self, split: Split, rows: Tensor, size: int, rank: int, world: int, workers: int) -> Loader:
@@ -163,10 +167,23 @@ class ImageData(pl.LightningDataModule):
 
     def distort(self, raw: RawBatch) -> Batch:
         """Look each sample's pose up, warp once, normalise."""
+        drawn = self._drawn(raw)
+        return self._distorted(raw, drawn, drawn)
+
+    def posed(self, raw: RawBatch, rotation: float = 0.0, scale: float = 1.0) -> Batch:
+        """As `distort`, but all in the canonical pose, turned by `rotation` degrees and scaled about the centre.
+
+        Clutter and noise stay as they were drawn. Of data whose canonical pose nobody knows it is the stored image's.
+        """
+        drawn = self._drawn(raw)
+        moved = [self._distortion(raw.split).posed(parameters, rotation, scale) for parameters in drawn]
+        return self._distorted(raw, drawn, moved)
+
+    def _distorted(self, raw: RawBatch, drawn: list[Parameters], moved: list[Parameters]) -> Batch:
+        """drawn: for each object, the source of clutter and noise; moved: the same in the pose that it is to have."""
         distortion = self._distortion(raw.split)
         labels = self._labels[_store(raw.split)]
-        drawn = self._drawn(raw)
-        poses = tuple(distortion.poses(parameters) for parameters in drawn)
+        poses = tuple(distortion.poses(parameters) for parameters in moved)
         parts = [
             distortion.disturb(distortion(source, pose, self._around), parameters, partial(self._stored, raw))
             for source, pose, parameters in zip(self._sources(raw, drawn), poses, drawn, strict=True)
@@ -177,7 +194,7 @@ class ImageData(pl.LightningDataModule):
         if not (self.dataset.posed or distortion.moves):
             return Batch(image, label, raw.indices, None, {}, raw.split, raw.global_size)
         per_object = {
-            name: torch.stack([parameters[name] for parameters in drawn], dim=1) for name in distortion.pose_names
+            name: torch.stack([parameters[name] for parameters in moved], dim=1) for name in distortion.pose_names
         }
         return Batch(image, label, raw.indices, poses, per_object, raw.split, raw.global_size)
 

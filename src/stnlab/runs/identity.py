@@ -39,6 +39,8 @@ def normalise(config: Config) -> Config:
         section = kept.get(group, {}) if group else kept
         for key in keys:
             section.pop(key, None)
+    if not kept.get("evaluation", {}).get("images"):
+        kept.pop("evaluation", None)
     unused: tuple[str, ...] = ()
     if kept["placement"].get("_target_") in WITHOUT_TRANSFORM:
         unused = ("transform", "localizer", "sampler")

@@ -5,10 +5,9 @@ import pytorch_lightning as pl
 from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
-from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config
 from stnlab.training.devices import check_devices
-from stnlab.training.examples import make_examples
+from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import load_components
 from stnlab.training.notices import hide_notices
 from stnlab.training.run import set_threads
@@ -37,5 +36,5 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
         use_distributed_sampler=False,
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
-    evaluation = Evaluation(make_examples(components.module.network, components.data))
+    evaluation = inspect_network(components, run.config)
     return summarise(components.module.predictions, components.data.distortion.size, evaluation)

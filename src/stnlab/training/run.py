@@ -16,12 +16,11 @@ from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
-from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.components import Components, build_components
 from stnlab.training.devices import check_devices
-from stnlab.training.examples import make_examples
 from stnlab.training.figures import log_figures
+from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import load_checkpoint
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder
@@ -81,7 +80,7 @@ def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer
     if not trainer.is_global_zero:
         return
     run.write_predictions(components.module.predictions)
-    evaluation = Evaluation(make_examples(components.module.network, components.data))
+    evaluation = inspect_network(components, run.config)
     run.write_evaluation(evaluation)
     run.write_metrics(summarise(components.module.predictions, components.data.distortion.size, evaluation))
     log_figures(trainer.loggers, run)

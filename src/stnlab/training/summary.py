@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from stnlab.data.batch import Split
 from stnlab.evaluation.by_pose import by_pose
 from stnlab.evaluation.calibration import confidences, measure
+from stnlab.evaluation.equivariance import equivariance
+from stnlab.evaluation.invariance import invariance
 from stnlab.evaluation.measures import after_temperature, with_intervals
 from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.predictions import Predictions
@@ -26,6 +28,9 @@ def summarise(
         found |= _under("temperature", after_temperature((val.logits, val.labels), (test.logits, test.labels)))
     sure, correct = confidences(test.logits, test.labels)
     found |= _under("by_pose", by_pose(test.pose_parameters, canvas, sure, correct))
+    if evaluation is not None:
+        found |= _under("invariance", invariance(evaluation.orbits))
+        found |= _under("equivariance", equivariance(evaluation.depths, evaluation.equivariance))
     return found
 
 
