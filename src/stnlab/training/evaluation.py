@@ -37,5 +37,10 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
         use_distributed_sampler=False,
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
-    evaluation = Evaluation(make_examples(components.module.network, components.data))
-    return summarise(components.module.predictions, evaluation)
+    module = components.module
+    evaluation = Evaluation(
+        make_examples(module.network, components.data),
+        class_means=module.class_means,
+        view_variances=module.view_variances,
+    )
+    return summarise(module.predictions, evaluation, run.history)
