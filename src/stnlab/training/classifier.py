@@ -52,7 +52,7 @@ class RunningMetrics(nn.Module):
 
 
 class Classifier(pl.LightningModule):
-    """Trains a network by a recipe. After a test, `predictions` holds the arrays of each tested split; `class_means` and
+    """Trains a network by a recipe. After a test, `predictions` holds each tested split's arrays; `class_means` and
     `view_variances` are those of `runs.evaluation.Evaluation`.
 
     seed: the run's; dropout is a function of it, the step and the process. collapsed: the transformers that the last

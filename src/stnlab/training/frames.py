@@ -53,8 +53,14 @@ class FrameRecorder(pl.Callback):
             return
         if self._images is None:
             self._images = first_images(self._data, COUNT)
-        self._frames[trainer.current_epoch + 1] = self._frame(self._images)
-        self._thin()
+        self.keep(trainer.current_epoch + 1, self._frame(self._images))
+
+    def keep(self, epoch: int, frame: dict[str, Tensor]) -> None:
+        """Take one more frame; others may go. frame: `corners` [M, transformers, 4, 2] and `views/<number>`."""
+        while sum(earlier % self._every == 0 for earlier in self._frames) >= MOST:
+            self._every *= 2
+        kept = {earlier: one for earlier, one in self._frames.items() if earlier % self._every == 0}
+        self._frames = kept | {epoch: frame}
 
     def _frame(self, images: Tensor) -> dict[str, Tensor]:
         said = look(self._network, images)
@@ -64,11 +70,3 @@ class FrameRecorder(pl.Callback):
             frame[f"views/{number}"] = to_bytes(small(as_grey(pair, self._data)[1]))
         # Tensors of an inference cannot go through every later use; copies can.
         return {name: tensor.cpu().clone() for name, tensor in frame.items()}
-
-    def _thin(self) -> None:
-        *earlier, last = self._frames
-        while sum(epoch % self._every == 0 for epoch in earlier) >= MOST:
-            self._every *= 2
-        self._frames = {
-            epoch: frame for epoch, frame in self._frames.items() if epoch % self._every == 0 or epoch == last
-        }

@@ -64,4 +64,5 @@ def is_blank(view: Tensor, reached: Tensor) -> Tensor:
 
 
 def _contrast(image: Tensor) -> Tensor:
-    return image.float().var(dim=(2, 3), correction=0).mean(1).sqrt()
+    full = image.float()
+    return (full - full.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3)).sqrt()
