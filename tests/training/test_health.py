@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import circstd
 
 from stnlab.compose import compose
 from stnlab.errors import StnlabError
@@ -114,7 +115,7 @@ def test_an_evaluation_in_other_batches_finds_the_same(train: Train, mnist_root:
 
 
 def test_an_interrupted_run_keeps_its_gradients_and_frames(train: Train, monkeypatch: pytest.MonkeyPatch):
-    whole = train("study=whole")
+    whole = train("study=whole", "transform=rotation")
     original = Recorder.on_train_epoch_end
 
     def interrupt(self: Recorder, trainer: Any, module: Any) -> None:
@@ -124,13 +125,21 @@ def test_an_interrupted_run_keeps_its_gradients_and_frames(train: Train, monkeyp
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="pulled the plug"):
         patch.setattr(Recorder, "on_train_epoch_end", interrupt)
-        train("study=parts")
-    parts = train("study=parts")
+        train("study=parts", "transform=rotation")
+    parts = train("study=parts", "transform=rotation")
     assert (parts.path / "metrics.json").read_bytes() == (whole.path / "metrics.json").read_bytes()
     assert parts.history == whole.history
     last = whole.history[-1]
     for name in ("health/grad_localizer", "health/grad_classifier"):
         assert whole.metrics[name] == last[name] > 0
+    test = whole.predictions("test")
+    assert test is not None
+    assert test.warps is not None
+    right = test.warps[:, 0, 5]
+    angle = test.pose_parameters["rotation"][:, 0] + np.arctan2(right[:, 1], right[:, 0])  # turns add up
+    lengths = [np.exp(-(circstd(angle[test.labels[:, 0] == label]) ** 2) / 2) for label in test.labels[:, 0]]
+    pooled = np.degrees(np.sqrt(-2 * np.log(np.mean(lengths))))
+    assert whole.metrics["rectification/0/rotation/residual"] == pytest.approx(pooled, rel=1e-5)
     first, second = whole.evaluation(), parts.evaluation()
     assert first.frames is not None
     assert second.frames is not None
@@ -138,6 +147,15 @@ def test_an_interrupted_run_keeps_its_gradients_and_frames(train: Train, monkeyp
     np.testing.assert_array_equal(first.frames.views[0], second.frames.views[0])
     np.testing.assert_array_equal(first.frames.corners, second.frames.corners)
     np.testing.assert_array_equal(first.frames.views[0][-1], first.examples.after[0][:8])  # the last frame is the end
+
+
+def test_small_views_of_an_image_are_shown_as_images(train: Train):
+    found = train("placement.size=[14,14]", "transform=identity", "recipe.epochs=1").evaluation()
+    before, after = found.class_means[0]
+    assert (before.shape, after.shape) == ((10, 28, 28), (10, 14, 14))
+    np.testing.assert_allclose(after.mean((1, 2)), before.mean((1, 2)), atol=1e-5)
+    assert found.frames is not None
+    np.testing.assert_array_equal(found.frames.views[0][0], found.examples.after[0][:8])
 
 
 def test_gradient_norms_are_the_means_of_the_steps(mnist_root: Path):

@@ -9,7 +9,7 @@ from stnlab.data.module import ImageData
 from stnlab.models.network import Network
 from stnlab.models.prediction import Prediction
 from stnlab.runs.evaluation import Examples
-from stnlab.training.grey import denormalised, grey, to_bytes
+from stnlab.training.grey import denormalised, grey, is_image, to_bytes
 
 COUNT = 16
 
@@ -46,8 +46,8 @@ def look(network: Network, images: Tensor) -> Prediction:
 
 def as_grey(pair: tuple[Tensor, Tensor], data: ImageData) -> tuple[Tensor, Tensor]:
     """What reached a transformer and its view as pictures in [0, 1]; features scaled to the range of what came in."""
-    before, after = grey(pair[0], data), grey(pair[1], data)
-    if pair[0].shape[1:] == data.image_shape:
+    before, after = grey(*pair, data)
+    if is_image(pair[0], data):
         return before, after
     low, high = before.amin(), before.amax()
     reach = (high - low).clamp(min=1e-12)

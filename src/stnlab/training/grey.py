@@ -9,9 +9,16 @@ from stnlab.data.module import ImageData
 LARGEST = 64
 
 
-def grey(image: Tensor, data: ImageData) -> Tensor:
-    """Channel means [N, H, W] in float32 of [N, C, H, W]: of images in [0, 1], of features as they are."""
-    return (denormalised(image, data) if image.shape[1:] == data.image_shape else image.float()).mean(1)
+def grey(reached: Tensor, view: Tensor, data: ImageData) -> tuple[Tensor, Tensor]:
+    """Channel means [N, H, W] of what reached a transformer and of its view: of images in [0, 1], of features as is."""
+    if is_image(reached, data):
+        return denormalised(reached, data).mean(1), denormalised(view, data).mean(1)
+    return reached.float().mean(1), view.float().mean(1)
+
+
+def is_image(reached: Tensor, data: ImageData) -> bool:
+    """Whether [N, C, H, W] are the network's images, or views of them of the same size, and not features."""
+    return reached.shape[1:] == data.image_shape
 
 
 def denormalised(image: Tensor, data: ImageData) -> Tensor:

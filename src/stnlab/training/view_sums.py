@@ -28,7 +28,7 @@ class ViewSums:
     def update(self, prediction: Prediction, label: Tensor, data: ImageData) -> None:
         """label: [N, heads]. Samples are told apart by class if they have one label of at most 50 classes."""
         pairs = zip(prediction.inputs, prediction.views, strict=True)
-        pictures = [small(grey(image, data)) for pair in pairs for image in pair]
+        pictures = [small(picture) for reached, view in pairs for picture in grey(reached, view, data)]
         classes = prediction.logits.shape[2]
         if not has_class_means(label.shape[1], classes):
             label, classes = label[:, :1] * 0, 1
