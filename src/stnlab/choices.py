@@ -71,7 +71,8 @@ def locate(target: object, path: str) -> Callable[..., Any]:
 
 def check(value: Any, annotation: Any, path: str) -> Any:
     """The value if it has the annotated type and range. Raises StnlabError, saying what would be right."""
-    if isinstance(value, list) and typing.get_origin(annotation) is tuple:
+    kinds = {typing.get_origin(kind) for kind in (annotation, *typing.get_args(annotation))}  # a tuple, or one or None
+    if isinstance(value, list) and tuple in kinds:
         value = tuple(value)
     adapter = TypeAdapter(annotation, config=_config(annotation))
     try:

@@ -41,6 +41,13 @@ def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: P
         assert first.poses is not None
         np.testing.assert_allclose(second.poses, first.poses, atol=1e-6)
         np.testing.assert_allclose(second.logits, first.logits, atol=1e-3)
+        assert first.residuals is not None
+        np.testing.assert_allclose(second.residuals, first.residuals, atol=1e-3)
+    for name in ("health/theta_spread/0", "rectification/0/corners/residual", "health/grad_localizer"):
+        assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-3)
+    assert two.history[-1]["health/theta_drift"] == pytest.approx(one.history[-1]["health/theta_drift"], rel=1e-3)
+    for alone, together in zip(one.evaluation().class_means[0], two.evaluation().class_means[0], strict=True):
+        np.testing.assert_allclose(together, alone, atol=1e-3)
     assert two.history[-1]["val/loss"] == pytest.approx(one.history[-1]["val/loss"], abs=1e-4)
     assert two.history[-1]["train/loss"] == pytest.approx(one.history[-1]["train/loss"], abs=1e-4)
 

@@ -62,12 +62,20 @@ class Network(nn.Module):
                     branches = [torch.cat(branches, dim=1)]
         outputs = self.backbone.head(torch.cat(branches, dim=1))
         logits = outputs.reshape(len(image), self.heads, outputs.shape[1] // self.heads)
-        return Prediction(logits, tuple(warps), tuple(inputs), tuple(views))
+        return Prediction(logits, tuple(warps), tuple(inputs), tuple(views), self._sources())
 
     def localizer_parameters(self) -> list[tuple[float, list[nn.Parameter]]]:
         """(learning-rate multiplier, parameters) of each transformer."""
         modules = [module for module in self.transformers if isinstance(module, SpatialTransformer)]
         return [(module.transform.lr_multiplier, list(module.parameters())) for module in modules]
+
+    def _sources(self) -> tuple[int | None, ...]:
+        """For each transformer the one whose view it gets. Views that were joined are no single one's."""
+        sources: list[int | None] = []
+        for number, site in enumerate(self.sites):
+            follows = number > 0 and self.sites[number - 1].count == 1
+            sources += [len(sources) - 1 if follows else None] * site.count
+        return tuple(sources)
 
     def _at(self, depth: int) -> list[tuple[Site, list[nn.Module]]]:
         remaining = iter(self.transformers)

@@ -78,7 +78,8 @@ class Evaluation:
     orbits: `rotation` and `scale`. equivariance: name of a motion (`rotation`, `scale`, `shift`) -> [depths, M], the
     gap of each image at each of `depths` (see `stnlab.evaluation.equivariance`). class_means: for each transformer
     (before [classes, h, w], after [classes, h', w']) float32, mean image of each class as it reached the transformer
-    and as it left.
+    and as it left. view_variances: [transformers, 2], variance over the test images, mean over the pixels, of what
+    reached each transformer and of what left it.
     """
 
     examples: Examples
@@ -87,6 +88,7 @@ class Evaluation:
     equivariance: dict[str, np.ndarray] = field(default_factory=dict)
     class_means: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     frames: Frames | None = None
+    view_variances: np.ndarray | None = None
 
     def to_arrays(self) -> Arrays:
         arrays = self.examples.to_arrays()
@@ -96,6 +98,8 @@ class Evaluation:
         arrays |= {"depths": self.depths} if self.equivariance else {}
         for number, (before, after) in enumerate(self.class_means):
             arrays |= {f"class_means/before/{number}": before, f"class_means/after/{number}": after}
+        if self.view_variances is not None:
+            arrays["view_variances"] = self.view_variances
         if self.frames is not None:
             arrays |= {"frames/epochs": self.frames.epochs, "frames/corners": self.frames.corners}
             arrays |= {f"frames/views/{number}": views for number, views in enumerate(self.frames.views)}
@@ -113,6 +117,7 @@ class Evaluation:
                 for number, before in enumerate(_numbered(arrays, "class_means/before/"))
             ],
             frames=_frames(arrays),
+            view_variances=arrays.get("view_variances"),
         )
 
 

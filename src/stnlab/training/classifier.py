@@ -7,17 +7,24 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from stnlab.data.batch import Batch, Split
+from stnlab.data.module import ImageData
 from stnlab.evaluation.calibration import measure
+from stnlab.evaluation.health import collapsed
 from stnlab.models.network import Network
 from stnlab.models.prediction import Prediction
-from stnlab.runs.predictions import LANDMARKS, Predictions
+from stnlab.runs.predictions import Predictions
 from stnlab.seeds import derive
 from stnlab.training.calibration_error import CalibrationError
 from stnlab.training.divergence import EVERY, Divergence
+from stnlab.training.geometry_arrays import geometry_arrays
+from stnlab.training.processes import gathered
 from stnlab.training.recipe import Recipe
+from stnlab.training.running_health import GradientNorms, RunningHealth
+from stnlab.training.view_sums import ViewSums
 
 
 class RunningMetrics(nn.Module):
@@ -46,9 +53,11 @@ class RunningMetrics(nn.Module):
 
 
 class Classifier(pl.LightningModule):
-    """Trains a network by a recipe. After a test, `predictions` holds the arrays of each tested split.
+    """Trains a network by a recipe. After a test, `predictions` holds each tested split's arrays; `class_means` and
+    `view_variances` are those of `runs.evaluation.Evaluation`.
 
-    seed: the run's; dropout is a function of it, the step and the process.
+    seed: the run's; dropout is a function of it, the step and the process. collapsed: the transformers that the last
+    validation, or the test, found to have collapsed, with what says so.
     """
 
     def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
@@ -56,7 +65,13 @@ class Classifier(pl.LightningModule):
         self.network, self.recipe, self.seed = network, recipe, seed
         self.train_metrics, self.val_metrics = RunningMetrics(), RunningMetrics()
         self.divergence = Divergence()
+        self.gradient_norms = GradientNorms(network)
+        self.val_health = RunningHealth()
+        self.collapsed: dict[int, str] = {}
         self.predictions: dict[Split, Predictions] = {}
+        self.class_means: list[tuple[np.ndarray, np.ndarray]] = []
+        self.view_variances: np.ndarray | None = None
+        self._test_views = ViewSums()
         self._collected: dict[Split, list[dict[str, np.ndarray]]] = {}
 
     def forward(self, image: Tensor) -> Prediction:
@@ -80,29 +95,43 @@ class Classifier(pl.LightningModule):
         if self.global_step % EVERY == 0:
             self.divergence.check(self.trainer)
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        self.gradient_norms.update()
+
     def on_train_epoch_end(self) -> None:
         self.divergence.check(self.trainer)  # before anything of this epoch is kept
         self._log_epoch("train", self.train_metrics)
+        self._log_all(self.gradient_norms.collect())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self(batch.image).logits
+        prediction = self(batch.image)
+        logits = prediction.logits
         self.val_metrics.update(_summed_cross_entropy(logits, batch.label), logits, batch.label)
+        self.val_health.update(batch, prediction, self._data)
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val", self.val_metrics)
+        health, self.collapsed = self.val_health.collect()
+        self._log_all(health)
 
     def on_test_epoch_start(self) -> None:
-        self._collected = {}
+        self._collected, self._test_views = {}, ViewSums()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._collected.setdefault(batch.split, []).append(_arrays(batch, self(batch.image)))
+        prediction = self(batch.image)
+        self._collected.setdefault(batch.split, []).append(_arrays(batch, prediction))
+        if batch.split == "test":
+            self._test_views.update(prediction, batch.label, self._data)
 
     def on_test_epoch_end(self) -> None:
         """Gather every process's samples, put them in order of index, measure."""
         self.predictions = {}
         for split, parts in self._collected.items():
-            self.predictions[split] = _in_order(_gathered(parts))
+            self.predictions[split] = _in_order(gathered(parts))
         if test := self.predictions.get("test"):
+            if test.blank is not None:
+                self.class_means, self.view_variances = self._test_views.class_means(), self._test_views.variances()
+                self.collapsed = collapsed(test.blank, self.view_variances)
             self._log_all({f"test/{name}": value for name, value in measure(test.logits, test.labels).items()})
 
     def configure_optimizers(self) -> Any:
@@ -112,6 +141,12 @@ class Classifier(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         optimizer, schedule = self.recipe.optimise(classifier, localizers, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _data(self) -> ImageData:
+        trainer: Any = self.trainer  # which declares no such attribute
+        data: ImageData = trainer.datamodule
+        return data
 
     def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
         values = metrics.collect()
@@ -137,24 +172,10 @@ def _summed_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 def _arrays(batch: Batch, prediction: Prediction) -> dict[str, np.ndarray]:
     """What `predictions.npz` keeps of a batch."""
-    landmarks = torch.from_numpy(LANDMARKS).to(batch.image.device)
     tensors = {"logits": prediction.logits.float(), "labels": batch.label, "indices": batch.index}
-    if batch.poses is not None:
-        tensors["poses"] = torch.stack([pose(landmarks) for pose in batch.poses], dim=1)
-    if prediction.warps:
-        tensors["warps"] = torch.stack([warp(landmarks) for warp in prediction.warps], dim=1)
+    tensors |= geometry_arrays(batch, prediction)
     tensors |= {f"pose_parameters/{name}": values for name, values in batch.pose_parameters.items()}
     return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-
-
-def _gathered(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The batches of this process and of all others, joined."""
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return joined
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, joined)
-    return {name: np.concatenate([one[name] for one in everyone]) for name in joined}
 
 
 def _in_order(arrays: dict[str, np.ndarray]) -> Predictions:

@@ -37,4 +37,4 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
     evaluation = inspect_network(components, run.config)
-    return summarise(components.module.predictions, components.data.distortion.size, evaluation)
+    return summarise(components.module.predictions, components.data.distortion.size, evaluation, run.history)

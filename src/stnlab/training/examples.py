@@ -6,43 +6,46 @@ from torch import Tensor
 
 from stnlab.data.module import ImageData
 from stnlab.models.network import Network
+from stnlab.models.prediction import Prediction
 from stnlab.runs.evaluation import Examples
+from stnlab.training.grey import denormalised, grey, is_image, to_bytes
 
 COUNT = 16
 
 
 def make_examples(network: Network, data: ImageData) -> Examples:
     """The first test samples, the same for every run on this data."""
-    batch = data.distort(data.first("test", COUNT))
-    network.eval()
-    with torch.inference_mode():
-        prediction = network(batch.image.to(next(network.parameters()).dtype))
-    pairs = [_as_grey(pair, data) for pair in zip(prediction.inputs, prediction.views, strict=True)]
+    images = first_images(data, COUNT)
+    prediction = look(network.eval(), images)
+    pairs = [as_grey(pair, data) for pair in zip(prediction.inputs, prediction.views, strict=True)]
     return Examples(
-        indices=np.arange(len(batch.index)),
-        images=_to_bytes(_denormalised(batch.image, data)),
-        before=[before for before, _ in pairs],
-        after=[after for _, after in pairs],
+        indices=np.arange(len(images)),
+        images=to_bytes(denormalised(images, data)).cpu().numpy(),
+        before=[to_bytes(before).cpu().numpy() for before, _ in pairs],
+        after=[to_bytes(after).cpu().numpy() for _, after in pairs],
     )
 
 
-def _as_grey(pair: tuple[Tensor, Tensor], data: ImageData) -> tuple[np.ndarray, np.ndarray]:
-    """Channel means in [0, 1]: of images as they are, of features scaled to the range of what came in."""
-    before, after = pair
-    if before.shape[1:] == data.image_shape:
-        before, after = _denormalised(before, data).mean(1), _denormalised(after, data).mean(1)
-        return _to_bytes(before), _to_bytes(after)
-    before, after = before.float().mean(1), after.float().mean(1)
+def first_images(data: ImageData, count: int) -> Tensor:
+    """The first test images as the network gets them, [count or fewer, C, H, W]."""
+    return data.distort(data.first("test", count)).image
+
+
+def look(network: Network, images: Tensor) -> Prediction:
+    """What the network, in eval mode, says of a few images; its mode and torch's random state stay as they are."""
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        prediction: Prediction = network(images.to(next(network.parameters())))
+    network.train(training)
+    return prediction
+
+
+def as_grey(pair: tuple[Tensor, Tensor], data: ImageData) -> tuple[Tensor, Tensor]:
+    """What reached a transformer and its view as pictures in [0, 1]; features scaled to the range of what came in."""
+    before, after = grey(*pair, data)
+    if is_image(pair[0], data):
+        return before, after
     low, high = before.amin(), before.amax()
-    scaled = ((image - low) / (high - low).clamp(min=1e-12) for image in (before, after))
-    before, after = scaled
-    return _to_bytes(before), _to_bytes(after)
-
-
-def _denormalised(image: Tensor, data: ImageData) -> Tensor:
-    return image.float() * data.std[:, None, None] + data.mean[:, None, None]
-
-
-def _to_bytes(image: Tensor) -> np.ndarray:
-    array: np.ndarray = (image.clamp(0, 1) * 255).round().byte().cpu().numpy()
-    return array
+    reach = (high - low).clamp(min=1e-12)
+    return (before - low) / reach, (after - low) / reach

@@ -12,8 +12,11 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.files import Row
+from stnlab.training.running_health import GRADIENTS, VALIDATED
 
-COLUMNS = tuple(f"{split}/{name}" for split in ("train", "val") for name in ("loss", "accuracy", "error", "ece"))
+MEASURES = ("loss", "accuracy", "error", "ece")
+OF_VALIDATION = (*(f"val/{name}" for name in MEASURES), *(f"health/{name}" for name in VALIDATED))
+COLUMNS = (*(f"train/{name}" for name in MEASURES), *OF_VALIDATION, *(f"health/{name}" for name in GRADIENTS))
 
 
 class Recorder(Checkpoint):
@@ -66,7 +69,7 @@ class Recorder(Checkpoint):
         row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "images_seen": self.images_seen}
         for name in COLUMNS:
             # An epoch cut short by recipe.steps has no validation; Lightning would still hold the last one's.
-            if name in trainer.callback_metrics and (self._validated or not name.startswith("val/")):
+            if name in trainer.callback_metrics and (self._validated or name not in OF_VALIDATION):
                 row[name] = float(trainer.callback_metrics[name])
         self.rows.append(row)
         self._save(trainer)

@@ -17,9 +17,11 @@ from stnlab.errors import StnlabError
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config, normalise
+from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
 from stnlab.training.devices import check_devices
 from stnlab.training.figures import log_figures
+from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import load_checkpoint
 from stnlab.training.notices import hide_notices
@@ -39,8 +41,8 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
-    recorder = Recorder(run)
-    trainer = build_trainer(config, run, normalised, components, [recorder])
+    recorder, frames = Recorder(run), FrameRecorder(components.module.network, components.data)
+    trainer = build_trainer(config, run, normalised, components, [CollapseNotice(run), frames, recorder])
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
@@ -55,7 +57,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             run.start(normalised, started | _environment(trainer, components))
         try:
             with _closed_loggers(trainer):
-                _fit_and_test(run, components, trainer, recorder)
+                _fit_and_test(run, components, trainer, recorder, frames)
         except SystemExit as stop:
             # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
             raise KeyboardInterrupt from stop
@@ -71,7 +73,9 @@ def check_run(config: Config) -> None:
     build_components(config).data.prepare_data()
 
 
-def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder) -> None:
+def _fit_and_test(
+    run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder, frames: FrameRecorder
+) -> None:
     resume = run.last_checkpoint if run.last_checkpoint.exists() else None
     if resume:
         load_checkpoint(resume)  # or Lightning's traceback would hide that this file is damaged
@@ -80,9 +84,10 @@ def _fit_and_test(run: RunDirectory, components: Components, trainer: pl.Trainer
     if not trainer.is_global_zero:
         return
     run.write_predictions(components.module.predictions)
-    evaluation = inspect_network(components, run.config)
+    evaluation = inspect_network(components, run.config, frames.frames())
     run.write_evaluation(evaluation)
-    run.write_metrics(summarise(components.module.predictions, components.data.distortion.size, evaluation))
+    canvas = components.data.distortion.size
+    run.write_metrics(summarise(components.module.predictions, canvas, evaluation, recorder.rows))
     log_figures(trainer.loggers, run)
     run.update(state="done", ended=_now(), **recorder.timings())
 

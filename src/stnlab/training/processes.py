@@ -1,0 +1,29 @@
+"""What the processes of a run hold of one split, put together."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def gathered(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The batches of this process and of all others, joined."""
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not _several():
+        return joined
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, joined)
+    return {name: np.concatenate([one[name] for one in everyone]) for name in joined}
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum over all processes, the same in each."""
+    if _several():
+        tensor = tensor.clone()
+        torch.distributed.all_reduce(tensor)
+    return tensor
+
+
+def _several() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,84 @@
+"""How the transformers do while they are trained: gradients of an epoch, views of a validation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from stnlab.data.batch import Batch
+from stnlab.data.module import ImageData
+from stnlab.evaluation.health import collapsed, health
+from stnlab.models.network import Network
+from stnlab.models.prediction import Prediction
+from stnlab.runs.predictions import CORNERS
+from stnlab.training.geometry_arrays import view_arrays
+from stnlab.training.processes import gathered
+from stnlab.training.view_sums import ViewSums
+
+VALIDATED = ("outside", "blank", "theta_spread", "theta_drift", "collapsed")
+GRADIENTS = ("grad_localizer", "grad_classifier")
+
+
+class GradientNorms:
+    """Norms of the localizers' and of the classifier's gradient before clipping, mean over the steps of an epoch.
+
+    Steps whose gradient is not finite (a loss scaled too far in half precision) are left out. Nothing waits for the
+    device before the epoch ends.
+    """
+
+    def __init__(self, network: Network) -> None:
+        localizer = [parameter for _, parameters in network.localizer_parameters() for parameter in parameters]
+        theirs = set(localizer)
+        classifier = [parameter for parameter in network.parameters() if parameter not in theirs]
+        self._groups = {name: of for name, of in zip(GRADIENTS, (localizer, classifier), strict=True) if of}
+        self._sums: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After the backward pass of a step."""
+        for name, parameters in self._groups.items():
+            norm = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+            counted = torch.stack([norm.nan_to_num(0, 0), norm.isfinite()]).double()
+            self._sums[name] = self._sums[name] + counted if name in self._sums else counted
+
+    def collect(self) -> dict[str, float]:
+        """`health/grad_localizer`, with a localizer, and `health/grad_classifier`; then back to the start."""
+        sums = {name: tensor.tolist() for name, tensor in self._sums.items()}
+        self._sums = {}
+        return {f"health/{name}": total / steps for name, (total, steps) in sums.items() if steps}
+
+
+class RunningHealth:
+    """`evaluation.health` of a pass over the validation split, over all processes."""
+
+    def __init__(self) -> None:
+        self._arrays: list[dict[str, Tensor]] = []
+        self._views = ViewSums()
+        self._canvas = (0, 0)
+
+    def update(self, batch: Batch, prediction: Prediction, data: ImageData) -> None:
+        if prediction.warps:
+            self._arrays.append(view_arrays(prediction))
+            self._views.update(prediction, batch.label, data)
+            self._canvas = (batch.image.shape[2], batch.image.shape[3])
+
+    def collect(self) -> tuple[dict[str, float], dict[int, str]]:
+        """(`health/<name>`: of each measure the largest of all transformers', the collapsed ones by number).
+
+        Nothing without a transformer. Then back to the start.
+        """
+        if not self._arrays:
+            return {}, {}
+        parts = [{name: tensor.cpu().numpy() for name, tensor in part.items()} for part in self._arrays]
+        arrays, variances = gathered(parts), self._views.variances()
+        corners = arrays["warps"][:, :, list(CORNERS)]
+        found = health(corners, arrays["outside"], arrays["blank"], variances, self._canvas)
+        self._arrays, self._views = [], ViewSums()
+        return _largest(found), collapsed(arrays["blank"], variances)
+
+
+def _largest(found: dict[str, float]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for name, value in found.items():
+        values.setdefault(f"health/{name.split('/')[0]}", []).append(value)
+    return {name: float(np.max(several)) for name, several in values.items()}
