@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from stnlab.data.batch import Batch, Split
-from stnlab.evaluation.calibration import measure
 from stnlab.models.network import Network
 from stnlab.models.prediction import Prediction
 from stnlab.runs.predictions import LANDMARKS, Predictions
@@ -90,12 +89,10 @@ class Classifier(pl.LightningModule):
         self._collected.setdefault(batch.split, []).append(_arrays(batch, self(batch.image)))
 
     def on_test_epoch_end(self) -> None:
-        """Gather every process's samples, put them in order of index, measure."""
+        """Gather every process's samples and put them in order of index."""
         self.predictions = {}
         for split, parts in self._collected.items():
             self.predictions[split] = _in_order(_gathered(parts))
-        if test := self.predictions.get("test"):
-            self._log_all({f"test/{name}": value for name, value in measure(test.logits, test.labels).items()})
 
     def configure_optimizers(self) -> Any:
         localizers = self.network.localizer_parameters()
@@ -108,7 +105,10 @@ class Classifier(pl.LightningModule):
     def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
         values = metrics.collect()
         values["error"] = 1 - values["accuracy"]
-        self._log_all({f"{split}/{name}": value for name, value in values.items()})
+        # `epoch` as in metrics.csv, which counts finished ones; Lightning's own rows, within an epoch, have one less.
+        self._log_all(
+            {f"{split}/{name}": value for name, value in values.items()} | {"epoch": self.current_epoch + 1.0}
+        )
 
     def _log_all(self, values: dict[str, float]) -> None:
         # Every process holds the same values already; Lightning warns unless it may average them.
