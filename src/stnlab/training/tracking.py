@@ -40,7 +40,7 @@ def tracked(loggers: Sequence[Logger], run: RunDirectory) -> Iterator[None]:
     finally:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=status)
+                wandb.finish(exit_code=status)  # by the logger, a run that could not be opened would be tried again
             elif isinstance(logger, MLFlowLogger):
                 logger.finalize({0: "FINISHED", 1: "FAILED"}.get(status, "KILLED"))
             else:
