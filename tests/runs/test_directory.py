@@ -1,4 +1,5 @@
 import multiprocessing
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from stnlab.errors import StnlabError
 from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.evaluation import Evaluation, Examples, Frames, Orbit
+from stnlab.runs.identity import digest
 from stnlab.runs.predictions import Predictions
 
 CONFIG = {
@@ -35,6 +37,16 @@ def test_a_run_is_found_by_its_digest_when_its_readable_name_changed(tmp_path: P
     run.start(CONFIG, {})
     renamed = {**CONFIG, "choices": {**CONFIG["choices"], "data": "renamed"}}
     assert RunDirectory.of(tmp_path, renamed).path == run.path
+
+
+def test_a_run_keeps_its_id_until_it_starts_fresh(tmp_path: Path):
+    run = RunDirectory.of(tmp_path / ("a-long.study_" * 10), CONFIG)
+    first, other = run.start_id(CONFIG, fresh=False), run.start_id(CONFIG, fresh=False)
+    assert first != other
+    assert re.fullmatch(rf"[\w.-]{{40}}-{digest(CONFIG)}-[0-9a-f]{{8}}", first)
+    run.start(CONFIG, {"id": first})
+    assert run.start_id(CONFIG, fresh=False) == first
+    assert run.start_id(CONFIG, fresh=True) != first
 
 
 @pytest.mark.parametrize("poses", [None, np.zeros((4, 1, 9, 2), np.float32)])

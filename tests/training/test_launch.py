@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 
 from stnlab.compose import compose
 from stnlab.errors import StnlabError
@@ -26,9 +27,16 @@ def train(tmp_path: Path, mnist_root: Path, *overrides: str) -> RunDirectory:
     return find_runs(tmp_path / config["study"])[0]
 
 
-def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: Path):
+def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
     one = train(tmp_path, mnist_root, "trainer=cpu", "study=one")
-    two = train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu", "study=two")
+    two = train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu", "study=two", "logger=[wandb,mlflow]")
+    assert len(list(two.path.parent.glob("wandb/offline-run-*"))) == 1
+    client = MlflowClient(f"sqlite:///{two.path.parent}/mlflow.db")
+    (found,) = client.search_runs([client.get_experiment_by_name("two").experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics["test/error"] == two.metrics["test/error"]
     assert one.name == two.name
     assert two.info["devices"] == 2
     assert two.info["images_seen"] == one.info["images_seen"]

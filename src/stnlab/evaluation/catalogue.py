@@ -19,7 +19,7 @@ PLACES = {
     "edge": ("low|high", "of the bin"),
     "orbit": ("rotation|scale", "what moves the images"),
     "range": ("inside|outside", "of what training showed"),
-    "value": (r"[+-]\d+|x[\d.]+", "degrees like +030, a factor like x1.41"),
+    "value": (r"[+-][\d.]+|x[\d.]+", "degrees like +030, a factor like x1.41"),
     "number": (r"\d+", "of the transformer, from 0"),
     "class": (r"\d+", "of the dataset, from 0"),
     "side": ("input|residual", "the true pose, and what the warp left of it"),
@@ -143,19 +143,22 @@ POSE = (
     ),
     Row("by_pose/<parameter>/overconfidence_at_extremes_<end>", "-2 to 2", INTERVAL + " (normal)", detail=True),
 )
-INVARIANCE = (
-    Row("invariance/<orbit>/accuracy", "0 to 1", "mean accuracy on the same test images moved through the orbit"),
-    Row("invariance/<orbit>/agreement", "0 to 1", "share of predictions that are those at the canonical pose"),
-    Row(
-        "invariance/<orbit>/total_variation",
-        "0 to 1",
-        "total variation distance of the softmax to that at the canonical pose",
-    ),
-    *(
-        Row(f"invariance/<orbit>/<{part}>/{what}", "0 to 1", f"{what} {where}", detail=part == "value")
-        for part, where in (("range", "inside or outside the range of training"), ("value", "at one value"))
-        for what in ("accuracy", "agreement", "total_variation")
-    ),
+ALONG_AN_ORBIT = (
+    ("accuracy", "0 to 1", "accuracy"),
+    ("agreement", "0 to 1", "share of predictions that are those at the canonical pose"),
+    ("total_variation", "0 to 1", "total variation distance of the softmax to that at the canonical pose"),
+    ("confidence", "0 to 1", "mean confidence"),
+    ("ece", "0 to 1", "expected calibration error"),
+    ("gap", "-1 to 1", "mean confidence - accuracy; positive: overconfident"),
+)
+INVARIANCE = tuple(
+    Row(f"invariance/<orbit>/{part}{name}", unit, f"{meaning}, {where}", detail=part == "<value>/")
+    for part, where in (
+        ("", "of the same test images moved through the orbit: mean over its values"),
+        ("<range>/", "mean over the values inside or outside the range of training"),
+        ("<value>/", "at one value"),
+    )
+    for name, unit, meaning in ALONG_AN_ORBIT
 )
 RECTIFICATION = (
     Row(
@@ -173,7 +176,8 @@ EQUIVARIANCE = (
     Row(
         "equivariance/<motion>/depth_<depth>",
         "0 and up",
-        "distance between features of the moved image and moved features of the image, relative to their size",
+        "distance between features of the moved image and moved features of the image, relative to the distance to "
+        "another image's; 0: they move along",
         FINNVEDEN,
     ),
 )

@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -117,6 +118,15 @@ class RunDirectory:
 
     def evaluation(self) -> Evaluation:
         return Evaluation.from_arrays(files.read_arrays(self.path / "evaluation.npz"))
+
+    def start_id(self, normalised: Config, fresh: bool) -> str:
+        """`<study>-<digest>-<8 random digits>`: a new one for a run that starts, its own for one that goes on.
+
+        Loggers know a run by it. The random part keeps apart what is not one training: a fresh start, the same choices
+        of somebody else in a shared project. At most 58 characters.
+        """
+        known = None if fresh or self.state == "absent" else self.info.get("id")
+        return known or f"{self.path.parent.name[:40]}-{digest(normalised)}-{secrets.token_hex(4)}"
 
     def start(self, normalised: Config, environment: Mapping[str, Any]) -> None:
         """Create the directory or take up an interrupted run: from here on the state is `running`."""

@@ -72,8 +72,12 @@ def run_name(normalised: Config) -> str:
     """`<data>-<backbone>-<placement>-<transform>-<recipe>-s<seed>-<digest8>`, at most 96 characters."""
     choices = normalised["choices"]
     backbone = normalised["backbone"].get("name", choices["backbone"])  # timm's choice says less than its model's name
-    placement = choices["placement"] + str(normalised["placement"].get("depth", ""))
-    parts = [choices["data"], backbone, placement, choices.get("transform"), choices["recipe"]]
+    parts = [choices["data"], backbone, placement_name(normalised), choices.get("transform"), choices["recipe"]]
     parts.append(f"s{normalised['seed']}")
     readable = "-".join(re.sub(r"[^\w.]+", "_", str(part)) for part in parts if part)
     return f"{readable[:87]}-{digest(normalised)}"
+
+
+def placement_name(normalised: Config) -> str:
+    """The placement with its depth, if it has one: `deep2`."""
+    return f"{normalised['choices']['placement']}{normalised['placement'].get('depth', '')}"

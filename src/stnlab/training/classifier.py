@@ -12,7 +12,6 @@ from torchmetrics import MeanMetric
 
 from stnlab.data.batch import Batch, Split
 from stnlab.data.module import ImageData
-from stnlab.evaluation.calibration import measure
 from stnlab.evaluation.health import collapsed
 from stnlab.models.network import Network
 from stnlab.models.prediction import Prediction
@@ -124,15 +123,14 @@ class Classifier(pl.LightningModule):
             self._test_views.update(prediction, batch.label, self._data)
 
     def on_test_epoch_end(self) -> None:
-        """Gather every process's samples, put them in order of index, measure."""
+        """Gather every process's samples and put them in order of index."""
         self.predictions = {}
         for split, parts in self._collected.items():
             self.predictions[split] = _in_order(gathered(parts))
-        if test := self.predictions.get("test"):
-            if test.blank is not None:
-                self.class_means, self.view_variances = self._test_views.class_means(), self._test_views.variances()
-                self.collapsed = collapsed(test.blank, self.view_variances)
-            self._log_all({f"test/{name}": value for name, value in measure(test.logits, test.labels).items()})
+        test = self.predictions.get("test")
+        if test is not None and test.blank is not None:
+            self.class_means, self.view_variances = self._test_views.class_means(), self._test_views.variances()
+            self.collapsed = collapsed(test.blank, self.view_variances)
 
     def configure_optimizers(self) -> Any:
         localizers = self.network.localizer_parameters()
@@ -151,7 +149,10 @@ class Classifier(pl.LightningModule):
     def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
         values = metrics.collect()
         values["error"] = 1 - values["accuracy"]
-        self._log_all({f"{split}/{name}": value for name, value in values.items()})
+        # `epoch` as in metrics.csv, which counts finished ones; Lightning's own rows, within an epoch, have one less.
+        self._log_all(
+            {f"{split}/{name}": value for name, value in values.items()} | {"epoch": self.current_epoch + 1.0}
+        )
 
     def _log_all(self, values: dict[str, float]) -> None:
         # Every process holds the same values already; Lightning warns unless it may average them.

@@ -20,13 +20,13 @@ from stnlab.runs.identity import Config, normalise
 from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
 from stnlab.training.devices import check_devices
-from stnlab.training.figures import log_figures
 from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import load_checkpoint
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder
 from stnlab.training.summary import summarise
+from stnlab.training.tracking import publish, tracked
 
 TORCHS_THREADS = torch.get_num_threads()
 
@@ -42,7 +42,9 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
     recorder, frames = Recorder(run), FrameRecorder(components.module.network, components.data)
-    trainer = build_trainer(config, run, normalised, components, [CollapseNotice(run), frames, recorder])
+    identity = run.start_id(normalised, config["fresh"])
+    given = {"run": run, "config": normalised, "id": identity}
+    trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
@@ -53,10 +55,10 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             elif run.state == "done":
                 return run  # the process that this one waited for has trained it
             print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
-            started = {"overrides": config["overrides"], "folder": str(Path.cwd())}
-            run.start(normalised, started | _environment(trainer, components))
+            about = {"id": identity, "overrides": config["overrides"], "folder": str(Path.cwd())}
+            run.start(normalised, about | _environment(trainer, components))
         try:
-            with _closed_loggers(trainer):
+            with tracked(trainer.loggers, run) if first else _nothing():
                 _fit_and_test(run, components, trainer, recorder, frames)
         except SystemExit as stop:
             # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
@@ -88,18 +90,20 @@ def _fit_and_test(
     run.write_evaluation(evaluation)
     canvas = components.data.distortion.size
     run.write_metrics(summarise(components.module.predictions, canvas, evaluation, recorder.rows))
-    log_figures(trainer.loggers, run)
+    publish(trainer.loggers, run)
     run.update(state="done", ended=_now(), **recorder.timings())
 
 
 def build_trainer(
-    config: Config, run: RunDirectory, normalised: Config, components: Components, callbacks: list[pl.Callback]
+    config: Config, components: Components, given: dict[str, Any], callbacks: list[pl.Callback]
 ) -> pl.Trainer:
-    """Lightning's trainer with the loggers, callbacks and length that the configuration names."""
+    """Lightning's trainer with the loggers, callbacks and length that the configuration names.
+
+    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take.
+    """
     recipe = components.module.recipe
     check_devices(config["trainer"])
     options = {name: value for name, value in config["trainer"].items() if name != "threads"}
-    given = {"run": run, "config": normalised}
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
     hide_notices()
@@ -114,7 +118,7 @@ def build_trainer(
             limit_train_batches=recipe.steps if recipe.steps is not None else 1.0,
             limit_val_batches=1.0 if components.data.validates else 0,
             gradient_clip_val=recipe.gradient_clip_norm,
-            default_root_dir=run.path,
+            default_root_dir=given["run"].path,
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_progress_bar="progress" in config["callbacks"],
@@ -123,19 +127,6 @@ def build_trainer(
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {_first_line(error)}") from error
     return trainer
-
-
-@contextmanager
-def _closed_loggers(trainer: pl.Trainer) -> Iterator[None]:
-    """Finish Weights & Biases with this job's exit status: a multirun goes on in the same process."""
-    status = 1
-    try:
-        yield
-        status = 0
-    finally:
-        for logger in trainer.loggers:
-            if isinstance(logger, pl.loggers.WandbLogger) and trainer.is_global_zero:
-                logger.experiment.finish(exit_code=status)
 
 
 @contextmanager
