@@ -84,7 +84,9 @@ def history(epochs=3, validated=True):
 
 
 def test_curves_show_the_mean_and_the_range_over_seeds():
-    figure = learning_curves({"none": [history(), [row | {"val/error": 0.4} for row in history(2)]], "input": [history()]})
+    figure = learning_curves(
+        {"none": [history(), [row | {"val/error": 0.4} for row in history(2)]], "input": [history()]}
+    )
     left = figure.axes[0]
     assert left.get_ylabel() == "validation error (%)"
     np.testing.assert_allclose(left.lines[0].get_ydata(), [30, 25, 20 / 3])

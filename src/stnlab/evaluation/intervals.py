@@ -98,12 +98,18 @@ def resample(
     sizes = {len(cell.indices) for cell in cells}
     if len(sizes) > 1:
         raise StnlabError(f"cells over different numbers of test images ({sorted(sizes)}) cannot be resampled together")
-    contributions = [_contributions(cell, bins) for cell in cells]
-    sums: list[list[Floats]] = [[] for _ in cells]
-    for weights in _image_weights(sizes.pop() if sizes else 0, resamples, seed):
-        for found, columns in zip(sums, contributions, strict=True):
-            found.append(np.stack([weights @ run for run in columns], axis=1))
-    return [np.concatenate(found) for found in sums]
+    if not cells:
+        return []
+    # Counts are exact in single precision, and the sums good to six digits: enough for an interval, and twice as fast.
+    drawn = [weights.astype(np.float32) for weights in _image_weights(sizes.pop(), resamples, seed)]
+    weights = np.concatenate(drawn)
+    return [_drawn_sums(cell, weights, bins) for cell in cells]
+
+
+def _drawn_sums(cell: Outcomes, weights: Array, bins: int) -> Floats:
+    """One product for all seeds of a cell: a wide matrix is worth more to BLAS than many narrow ones."""
+    columns = np.concatenate(_contributions(cell, bins), axis=1).astype(np.float32)
+    return (weights @ columns).reshape(len(weights), len(cell.seeds), bins + 1).astype(np.float64)
 
 
 def intervals(cells: Sequence[Outcomes], sums: Sequence[Floats], seed: int = 0) -> list[tuple[Interval, Interval]]:
