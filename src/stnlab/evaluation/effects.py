@@ -12,6 +12,10 @@ from stnlab.evaluation.comparisons import holm
 from stnlab.evaluation.intervals import LEVEL, Outcomes, observed_sums, quantiles, seed_weights
 
 
+SMALLEST_P = 1e-4
+"""Further out, the tails of a normal distribution say more of it than of the data."""
+
+
 @dataclass(frozen=True)
 class Reduction:
     """Share of the baseline's errors that a cell does without, 1 - error / baseline's error, with its 95% interval:
@@ -61,7 +65,7 @@ def compare_ece(pairs: Sequence[Pair], sums: Sequence[Sums], seed: int = 0) -> l
     resample more so, and differently for two networks: taking the bootstrap's estimate of that bias off adds noise,
     leaving it misses the truth. The interval reaches over both of the bootstrap's normal ones, with and without
     (Davison and Hinkley 1997, section 5.2.1), and p is the larger of their two: a difference counts if both ways find
-    it. All p-values of one call are corrected together (Holm 1979). Raises StnlabError if a pair shares no seed.
+    it; it is never below 1e-4. All p-values of one call are corrected together (Holm 1979). Raises StnlabError if a pair shares no seed.
     """
     found = [_ece_difference(*_shared(pair, both), seed) for pair, both in zip(pairs, sums, strict=True)]
     corrected = holm([one.p for one in found])
@@ -80,7 +84,9 @@ def _shared(pair: Pair, sums: Sums) -> tuple[Floats, Floats, Floats, Floats]:
     return observed[0], observed[1], sums[0][:, rows[0]], sums[1][:, rows[1]]
 
 
-def _reduction(observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats, seed: int) -> Reduction | None:
+def _reduction(
+    observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats, seed: int
+) -> Reduction | None:
     weights = seed_weights(len(observed), len(drawn), seed)
     errors, others = ((weights * one[:, :, -1]).sum(axis=1) for one in (drawn, drawn_baseline))
     if not (others > 0).all():
@@ -98,7 +104,7 @@ def _ece_difference(
     error = float(resampled.std(ddof=1))
     centres = difference, 2 * difference - float(resampled.mean())
     half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * error
-    p = max(_p_normal(centre, error) for centre in centres)
+    p = max(SMALLEST_P, *(_p_normal(centre, error) for centre in centres))
     gap, baseline_gap = (-float(one[:, :-1].sum(axis=1).mean()) for one in (observed, baseline))
     return CalibrationDifference(difference, min(centres) - half, max(centres) + half, p, p, gap, baseline_gap)
 

@@ -87,9 +87,7 @@ def bootstrap(
     return intervals(cells, resample(cells, resamples, bins, seed), seed)
 
 
-def resample(
-    cells: Sequence[Outcomes], resamples: int = RESAMPLES, bins: int = BINS, seed: int = 0
-) -> list[Floats]:
+def resample(cells: Sequence[Outcomes], resamples: int = RESAMPLES, bins: int = BINS, seed: int = 0) -> list[Floats]:
     """For each cell [resamples, seeds, bins + 1]: each bin's sum of correct - confidence, and last the error, of test
     images drawn with replacement. Every cell gets the same draws, so that differences between cells are paired.
 

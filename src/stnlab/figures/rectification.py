@@ -58,7 +58,9 @@ def rectification_chart(classes: Mapping[str, tuple[float, float]], unit: str, t
     return style.lay_out(figure)
 
 
-def class_means_grid(before: Array, after: Array, title: str = "", names: tuple[str, str] = ("input", "view")) -> Figure:
+def class_means_grid(
+    before: Array, after: Array, title: str = "", names: tuple[str, str] = ("input", "view")
+) -> Figure:
     """Mean image of each class as it reached a transformer (above) and as it left it (below): a sharp mean is a
     rectified class.
 

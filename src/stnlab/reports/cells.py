@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -46,7 +47,7 @@ class Cell:
     def finished(self) -> list[Run]:
         return [run for run in self.runs if run.result is not None]
 
-    @property
+    @cached_property
     def outcomes(self) -> Outcomes | None:
         """None if no run has results."""
         results = [run.result for run in self.runs if run.result is not None]

@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from stnlab.evaluation import Interval
 from stnlab.evaluation.intervals import LEVEL
@@ -61,7 +61,7 @@ def interval_of(row: Row, measure: Measure) -> tuple[float, float] | None:
         return found.low, found.high
     values = row.cell.values(measure.name)
     if len(values) > 1:
-        half = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * float(np.std(values, ddof=1)) / sqrt(len(values))
+        half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * float(np.std(values, ddof=1)) / sqrt(len(values))
         mean = float(np.mean(values))
         return mean - half, mean + half
     ends = [row.cell.values(f"{measure.name}_{end}") for end in ("low", "high")]
@@ -78,4 +78,6 @@ def best(rows: Sequence[Row], measure: Measure) -> set[int]:
         if row.cell.values(measure.name):
             data = str(row.cell.config["choices"].get("data"))
             found.setdefault(data, []).append((order[measure.better](row.cell.mean(measure.name)), number))
-    return {number for members in found.values() if len(members) > 1 for key, number in members if key == min(members)[0]}
+    return {
+        number for members in found.values() if len(members) > 1 for key, number in members if key == min(members)[0]
+    }

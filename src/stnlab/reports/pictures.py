@@ -1,75 +1,80 @@
 """The figures of a report, drawn and saved: one SVG for the page and for print, one PNG for everything else."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from stnlab.errors import StnlabError
-from stnlab.evaluation import Interval, Outcomes, reliability_bins
-from stnlab.figures import data_uri, learning_curves, png, reliability_diagram, svg, views_grid
-from stnlab.reports.cells import Cell, Run
+from stnlab.figures import data_uri, png, svg
+from stnlab.reports import cell_figures, line_figures
+from stnlab.reports.cell_figures import Animation
+from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
 from stnlab.reports.study import Report, Row
-from stnlab.runs import CORNERS
 from stnlab.runs.files import write_bytes
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A saved figure: the name of its files, what it shows, its SVG as a data URI, and its width in CSS pixels."""
+    """A saved figure: the name of its files, what it shows, its source as a data URI, its width in CSS pixels. still:
+    of an animation, its end."""
 
     file: str
     shows: str
     source: str
     width: int
+    still: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pictures:
-    """reliability and views: at most one a cell, in order of the table. problems: what could not be drawn, and why."""
+    """sections: kind of figure -> pictures in order of the table. problems: what could not be drawn, and why. left_out:
+    in words, what was not drawn."""
 
-    reliability: list[Picture]
-    views: list[Picture]
-    curves: list[Picture]
-    problems: list[str]
+    sections: dict[str, list[Picture]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> set[str]:
-        return {picture.file for picture in [*self.reliability, *self.views, *self.curves]}
+        return {picture.file for pictures in self.sections.values() for picture in pictures}
+
+    def add(self, kind: str, picture: Picture) -> None:
+        self.sections.setdefault(kind, []).append(picture)
 
 
-def draw(report: Report, folder: Path) -> Pictures:
+def draw(report: Report, folder: Path, wanted: str | None = None) -> Pictures:
     """Draw into `folder`, and remove from it the figures of an earlier report that are not drawn any more."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = Pictures([], [], [], [])
-    histories: dict[str, list[list[dict[str, float]]]] = {}
-    for row, name in _named(report):
-        cell = row.cell
-        if (outcomes := cell.outcomes) and row.ece:
-            figure = _reliability(cell, outcomes, row.ece)
-            drawn.reliability.append(_save(figure, folder, f"reliability-{name}", f"Reliability of {cell.name}"))
-        try:
-            histories[cell.name] = [rows for run in cell.runs if (rows := run.directory.history)]
-            if views := _views(cell):
-                drawn.views.append(_save(views, folder, f"views-{name}", f"Views of {cell.name}"))
-        except StnlabError as error:
-            drawn.problems.append(f"{cell.name} is not drawn: {error}")
-    histories = {name: seeds for name, seeds in histories.items() if seeds}
-    if histories:
-        drawn.curves.append(_save(learning_curves(histories), folder, "curves", "Learning curves"))
+    drawn = Pictures(left_out=not_drawn(report, wanted))
+    for row, name in _named(drawn_rows(report, wanted)):
+        for kind, make in cell_figures.KINDS.items():
+            try:
+                for suffix, figure in make(row):
+                    drawn.add(kind, save(figure, folder, f"{kind}-{name}{suffix}", f"{kind} of {row.cell.name}"))
+            except StnlabError as error:
+                drawn.problems.append(f"{row.cell.name}: its {kind} is not drawn: {error}")
+    lines = line_rows(report, wanted)
+    for data, rows in lines.items():
+        name = f"-{data}" if len(lines) > 1 else ""
+        for kind, make_lines in line_figures.KINDS.items():
+            try:
+                for suffix, one in make_lines(rows, data if len(lines) > 1 else ""):
+                    drawn.add(kind, save(one, folder, f"{kind}{suffix}{name}", f"{kind} {suffix} {data}"))
+            except StnlabError as error:
+                drawn.problems.append(f"{data}: {kind} is not drawn: {error}")
     for path in folder.iterdir():
         if path.suffix in (".svg", ".png") and path.stem not in drawn.files:
             path.unlink()
     return drawn
 
 
-def _named(report: Report) -> Iterator[tuple[Row, str]]:
+def _named(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     """Each row with its cell's name as part of a file name, no two the same, whatever the case."""
     taken: set[str] = set()
-    for row in report.rows:
+    for row in rows:
         plain = name = re.sub(r"[^\w.=]+", "-", row.cell.name)[:80].strip("-")
         while name.lower() in taken:
             name = f"{plain}-{len(taken)}"
@@ -77,40 +82,13 @@ def _named(report: Report) -> Iterator[tuple[Row, str]]:
         yield row, name
 
 
-def _save(figure: Figure, folder: Path, name: str, shows: str) -> Picture:
+def save(figure: Figure | Animation, folder: Path, name: str, shows: str) -> Picture:
+    """Write the files of a figure; an animation is a PNG alone."""
+    if isinstance(figure, Animation):
+        write_bytes(folder / f"{name}.png", figure.moving)
+        source, still = data_uri(figure.moving, "png"), data_uri(figure.still, "png")
+        return Picture(name, figure.title, source, figure.width, still)
     drawn = svg(figure)
     write_bytes(folder / f"{name}.svg", drawn)
     write_bytes(folder / f"{name}.png", png(figure))
     return Picture(name, shows, data_uri(drawn), round(96 * figure.get_figwidth()))
-
-
-def _reliability(cell: Cell, outcomes: Outcomes, ece: Interval) -> Figure:
-    """All seeds in one diagram; the printed ECE is the table's, the mean over seeds."""
-    bins = reliability_bins(outcomes.confidence.ravel(), outcomes.correct.ravel())
-    return reliability_diagram(bins, cell.mean("ece"), cell.name, (ece.low, ece.high))
-
-
-def _views(cell: Cell) -> Figure | None:
-    """Of the first seed that has some; None for a network without transformer."""
-    for run in cell.finished:
-        figure = _views_of(run, cell.name)
-        if figure is not None:
-            return figure
-    return None
-
-
-def _views_of(run: Run, title: str) -> Figure | None:
-    predictions = run.directory.predictions("test")
-    if predictions is None or predictions.warps is None:
-        return None
-    examples = run.directory.evaluation().examples
-    shown = examples.indices
-    return views_grid(
-        examples.images,
-        examples.before,
-        examples.after,
-        predictions.warps[shown][:, :, CORNERS],
-        predictions.labels[shown],
-        np.argmax(predictions.logits[shown], axis=-1),
-        title,
-    )

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stnlab.errors import StnlabError, nearest
+from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT, order
+from stnlab.reports.measures import Measure, best, interval_of
 from stnlab.reports.options import Options
 from stnlab.reports.study import Report, Row
 
@@ -32,7 +34,9 @@ class Grid:
     def filled(self) -> float:
         """Share of the places with a run, not counting those of choices that are absent (no transformer)."""
         rows = [row for row in self.rows if any((row, column) in self.places for column in self._present)]
-        return len([1 for row, column in self.places if column in self._present]) / max(1, len(rows) * len(self._present))
+        return len([1 for row, column in self.places if column in self._present]) / max(
+            1, len(rows) * len(self._present)
+        )
 
     @property
     def _present(self) -> list[Key]:
@@ -65,7 +69,9 @@ def _chosen(report: Report) -> Grid | None:
         if len(report.columns) > 1
     ]
     fitting = [
-        one for one in candidates if 2 <= len(one.columns) <= MOST_COLUMNS and len(one.rows) > 1 and one.filled >= COMPACT
+        one
+        for one in candidates
+        if 2 <= len(one.columns) <= MOST_COLUMNS and len(one.rows) > 1 and one.filled >= COMPACT
     ]
     # on data first: what is compared then stands below each other
     return max(fitting, key=lambda one: (one.across == ["data"], round(one.filled, 2)), default=None)
@@ -87,3 +93,46 @@ def _laid_out(rows: Sequence[Row], down: list[str], across: list[str]) -> Grid:
 
 def _rank(key: Key) -> list[tuple[int, float, str]]:
     return [order(value) for value in key]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is printed in one place of a grid: mean, interval, how many seeds and what befell others, if it is best."""
+
+    value: str
+    span: str
+    note: str
+    best: bool
+    row: Row | None
+
+
+def grid_texts(report: Report, grid: Grid, measure: Measure) -> list[tuple[Key, list[Place]]]:
+    """Row by row what is printed of one measure. A combination that no run is of is `missing` if the study should have
+    it, else empty."""
+    winners = {id(report.rows[number]) for number in best(report.rows, measure)}
+    lacking = {
+        (tuple(one[name] for name in grid.down), tuple(one[name] for name in grid.across)) for one in report.missing
+    }
+    return [
+        (
+            row,
+            [
+                _place(grid.places.get((row, column)), measure, winners, (row, column) in lacking)
+                for column in grid.columns
+            ],
+        )
+        for row in grid.rows
+    ]
+
+
+def _place(row: Row | None, measure: Measure, winners: set[int], lacking: bool) -> Place:
+    if row is None:
+        return Place("", "", "missing" if lacking else "", False, None)
+    state = wording.state(row)
+    if not row.cell.values(measure.name):
+        return Place("", "", state or "not measured", False, row)
+    ends = interval_of(row, measure)
+    span = f"{measure.text(ends[0])} to {measure.text(ends[1])}" if ends else ""
+    count = f"n = {len(row.cell.values(measure.name))}"
+    note = ", ".join(part for part in (count, state) if part)
+    return Place(measure.text(row.cell.mean(measure.name)), span, note, id(row) in winners, row)

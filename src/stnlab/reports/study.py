@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stnlab.evaluation import Comparison, Interval
-from stnlab.reports.baselines import baseline_of, is_baseline, wanted_baseline
+from stnlab.reports.baselines import baseline_of, fits, wanted_baseline
 from stnlab.reports.cells import Cell, Labels, read_cells
 from stnlab.reports.inference import PairFindings, infer
 from stnlab.reports.missing import missing_cells, missing_seeds
@@ -80,7 +80,7 @@ def read_study(studies: Path | Sequence[Path], baseline: str | None = None, fold
     cells, unreadable = read_cells([run for study in studies for run in find_runs(study)])
     wanted = wanted_baseline(cells, baseline)
     baselines: list[Cell | str | None] = [
-        baseline_of(cell, cells, wanted) if wanted and cell.finished and not is_baseline(cell, wanted) else None
+        baseline_of(cell, cells, wanted) if wanted and cell.finished and not fits(cell, wanted) else None
         for cell in cells
     ]
     partners = [found if isinstance(found, Cell) else None for found in baselines]

@@ -86,9 +86,7 @@ class RunDirectory:
     def best_checkpoint(self) -> Path:
         return self.path / "checkpoints" / "best.ckpt"
 
-    def predictions(
-        self, split: Literal["val", "test"], fields: Collection[str] | None = None
-    ) -> Predictions | None:
+    def predictions(self, split: Literal["val", "test"], fields: Collection[str] | None = None) -> Predictions | None:
         """The arrays of a split, None if the run has no such split. fields: those to read, if not all are needed."""
         names = None if fields is None else {f"{split}/{field}" for field in fields}
         return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz", names), split)
