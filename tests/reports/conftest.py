@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def more_metrics(
     found |= {"temperature/value": plan.sharpness, "temperature/gap": 0.001}
     found |= {f"temperature/{name}": cooled[name] for name in ("ece", "nll", "brier")}
     edges = np.linspace(-90, 90, 9)
-    for number, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(edges)):
         inside = (np.degrees(angles) >= low) & (np.degrees(angles) < high)
         wrong, n = int((~correct[inside]).sum()), int(inside.sum())
         ends = wilson(wrong, n)

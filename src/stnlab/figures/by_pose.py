@@ -47,7 +47,7 @@ class PoseCurve:
 
 
 def poses_of(metrics: Mapping[str, float]) -> dict[str, PoseCurve]:
-    """Parameter -> what `metrics.json` says of it under `by_pose/<parameter>/<bin>/…`; nothing where it says nothing."""
+    """Parameter -> what `metrics.json` says of it under `by_pose/<parameter>/<bin>/`."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, value in metrics.items():
         if match := re.fullmatch(r"by_pose/([^/]+)/(\d+)/([^/]+)", name):
@@ -63,7 +63,7 @@ def _curve_of(bins: Sequence[Mapping[str, float]]) -> PoseCurve:
     return PoseCurve(**{name: np.array([one.get(name, np.nan) for one in used], np.float64) for name in names})
 
 
-def pose_curves(parameter: str, curves: Mapping[str, Sequence[PoseCurve]]) -> Figure:
+def pose_curves(parameter: str, curves: Mapping[str, Sequence[PoseCurve]], title: str = "") -> Figure:
     """Error at the left, ECE in the middle, mean confidence minus accuracy at the right, against the true pose.
 
     curves: name -> one curve for each seed; a name without any keeps its colour for other figures and is not drawn.
@@ -72,7 +72,7 @@ def pose_curves(parameter: str, curves: Mapping[str, Sequence[PoseCurve]]) -> Fi
     """
     if not any(len(one.low) for seeds in curves.values() for one in seeds):
         raise StnlabError(f"no run has measures by {parameter}")
-    figure = style.new_figure(9.3, 2.9 + 0.2 * ((len(curves) - 1) // 5))
+    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(curves) - 1) // 5))
     left, middle, right = figure.subplots(1, 3)
     where = AXES.get(parameter, f"true {parameter}")
     style.clean(left, where, "error (%)")
@@ -89,7 +89,7 @@ def pose_curves(parameter: str, curves: Mapping[str, Sequence[PoseCurve]]) -> Fi
         _pose_axis(axes, parameter)
     for axes in (left, middle):
         axes.set_ylim(bottom=0)
-    style.legend_above(figure)
+    style.legend_above(figure, title)
     return style.lay_out(figure)
 
 

@@ -13,7 +13,7 @@ from stnlab.figures import style
 Row = Mapping[str, float]
 
 
-def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
+def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]], title: str = "") -> Figure:
     """Validation error and training loss after each epoch; on the left training error where nothing was validated.
 
     histories: name -> one history for each seed, a history being a row for each epoch with `epoch`, `train/loss` and
@@ -24,7 +24,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
     if not any(rows for seeds in histories.values() for rows in seeds):
         raise StnlabError("no run has finished an epoch: there is no learning curve to draw")
     validated = any("val/error" in row for seeds in histories.values() for rows in seeds for row in rows)
-    figure = style.new_figure(9.3, 2.9 + 0.2 * ((len(histories) - 1) // 5))
+    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(histories) - 1) // 5))
     left, right = figure.subplots(1, 2)
     style.clean(left, "epoch", "validation error (%)" if validated else "training error (%)")
     style.clean(right, "epoch", "training loss (nats)")
@@ -33,7 +33,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
         _curve(right, [_points(rows, _loss) for rows in seeds], number)
     for axes in (left, right):
         _logarithmic(axes)
-    style.legend_above(figure)
+    style.legend_above(figure, title)
     return style.lay_out(figure)
 
 

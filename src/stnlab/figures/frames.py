@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,12 +13,12 @@ from stnlab.figures.views import to_pixels
 
 Array = NDArray[Any]
 
-SIDE = 72
+SIDE = 56
 """Pixels a picture takes."""
-GAP = 6
+GAP = 4
 LINE = 20
 """Pixels for the line that says which epoch it is."""
-MOST = 10
+MOST = 9
 MILLISECONDS = 450
 LAST = 2000
 """How long the last frame stays."""

@@ -36,7 +36,9 @@ def orbit_curve(values: Array, canonical: int, labels: Array, predicted: Array, 
     return OrbitCurve(np.asarray(values, np.float64), right, same, np.asarray(variation, np.float64).mean(axis=1))
 
 
-def orbit_curves(kind: str, curves: Mapping[str, Sequence[OrbitCurve]], training: tuple[float, float]) -> Figure:
+def orbit_curves(
+    kind: str, curves: Mapping[str, Sequence[OrbitCurve]], training: tuple[float, float], title: str = ""
+) -> Figure:
     """Accuracy, agreement with the canonical pose and total variation along an orbit; the training range is shaded.
 
     kind: `rotation` (degrees) or `scale` (factors, on a logarithmic axis). curves: name -> one for each seed; a name
@@ -45,7 +47,7 @@ def orbit_curves(kind: str, curves: Mapping[str, Sequence[OrbitCurve]], training
     """
     if not any(curves.values()):
         raise StnlabError(f"no run has an orbit of {kind}")
-    figure = style.new_figure(9.3, 2.9 + 0.2 * ((len(curves) - 1) // 5))
+    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(curves) - 1) // 5))
     panels = figure.subplots(1, 3)
     where = AXES.get(kind, kind)
     style.clean(panels[0], where, "accuracy (%)")
@@ -66,7 +68,7 @@ def orbit_curves(kind: str, curves: Mapping[str, Sequence[OrbitCurve]], training
         axes.set_ylim(0, top)
         axes.grid(axis="y", color=style.FAINT, linewidth=0.4, alpha=0.4)
         _orbit_axis(axes, kind, float(values.min()), float(values.max()))
-    style.legend_above(figure)
+    style.legend_above(figure, title)
     return style.lay_out(figure)
 
 

@@ -21,12 +21,12 @@ def rectification_chart(classes: Mapping[str, tuple[float, float]], unit: str, t
     """A line for each class from the spread of the pose in the input (grey) to what is left of it in the view (blue,
     vermilion where the transformer made it worse).
 
-    classes: name -> (input, residual), in `unit`, e.g. `circular standard deviation of the angle (degrees)`. A class
+    classes: name -> (input, residual), in `unit`, e.g. `circular std of the angle (degrees)`. A class
     called `all` is drawn apart, at the bottom. Raises StnlabError if there is none.
     """
     if not classes:
         raise StnlabError("no class has a measure of rectification")
-    figure = style.new_figure(4.2, 0.85 + 0.2 * len(classes) + (0.24 if title else 0))
+    figure = style.new_figure(3.5, 0.85 + 0.2 * len(classes) + (0.24 if title else 0))
     axes = figure.subplots()
     style.clean(axes, unit, "class")
     last = len(classes) - 1

@@ -20,11 +20,11 @@ VERMILION = "#d55e00"
 PURPLE = "#cc79a7"
 SKY = "#56b4e9"
 YELLOW = "#f0e442"
-CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-LINES = ("-", "--", ":", "-.")
 
 INK = "#2b2b2b"
 FAINT = "#9a9a9a"
+CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
+LINES = ("-", "--", ":", "-.")
 DARK = {INK: "#d6d6d6", BLUE: "#3f97d6"}
 """What is too dark for a dark page, and what it becomes there."""
 
@@ -75,16 +75,21 @@ def line_with_band(
 ) -> None:
     """A line in the look of its number over a band, all [points]; a single point gets a marker to be seen by."""
     colour, dashes = look(number)
-    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
     seen = "o" if len(x) == 1 else marker
     axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, marker=seen, markersize=3, label=label)
 
 
-def legend_above(figure: Figure, columns: int = 5) -> None:
-    """One legend for all panels, above them: the labels of the first axes."""
+def legend_above(figure: Figure, title: str = "", columns: int = 5) -> None:
+    """One legend for all panels, above them: the labels of the first axes, under the figure's title."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    options: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False, "handlelength": 1.6}
+    options: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False, "handlelength": 2.2}
+    if title:
+        font = {"weight": "bold", "size": TEXT}
+        options |= {"title": title, "title_fontproperties": font, "alignment": "left"}
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, **options)
+    for legend in figure.legends:
+        legend.get_title().set_color(INK)
 
 
 def png(figure: Figure) -> bytes:

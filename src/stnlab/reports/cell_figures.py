@@ -22,10 +22,10 @@ from stnlab.reports.study import Row
 from stnlab.runs import CORNERS, Evaluation
 
 UNITS = {
-    "rotation": "circular standard deviation of the angle (degrees)",
-    "scale": "standard deviation of log2 of the scale",
+    "rotation": "circular std of the angle (degrees)",
+    "scale": "std of log2 of the scale",
     "shift": "root mean square shift (pixels)",
-    "corners": "mean displacement of the corners (pixels)",
+    "corners": "corner displacement (pixels)",
 }
 """What is left of each parameter, as `rectification/<transformer>/<parameter>/residual` measures it."""
 
@@ -57,8 +57,8 @@ def reliability(row: Row) -> Figures:
         confidence, correct = (np.concatenate(parts) for parts in zip(*said, strict=True))
         temperature = cell.mean("temperature/value")
         ece = cell.mean("temperature/ece")
-        title = f"{cell.name}, T = {temperature:.2f}"
-        yield "-scaled", reliability_diagram(reliability_bins(confidence, correct), ece, title)
+        note = f"T = {temperature:.2f}"
+        yield "-scaled", reliability_diagram(reliability_bins(confidence, correct), ece, cell.name, note=note)
 
 
 def _cooled(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,7 @@ def _cooled(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rectified(row: Row) -> Figures:
-    """A chart for each transformer and parameter: of each class, or of all together where classes are not told apart."""
+    """A chart for each transformer and each parameter that is measured for each class."""
     names = sorted({name for run in row.cell.finished if run.result for name in run.result.metrics})
     heads = dict.fromkeys(tuple(name.split("/")[1:3]) for name in names if name.startswith("rectification/"))
     for number, parameter in heads:

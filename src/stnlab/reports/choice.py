@@ -41,7 +41,7 @@ def not_drawn(report: Report, wanted: str | None) -> list[str]:
     if wanted is None and len(shown) < every:
         said.append(
             f"Of {every} cells, {len(shown)} have figures of their own: baselines, and the lowest errors on each data "
-            "set. cells=placement=deep draws those that are that, cells=all every one; --runs makes a page for each run."
+            "set. cells=placement=deep draws those that are that, cells=all every one; --runs makes a page a run."
         )
     groups = len({value_at(row.cell.config, "data") for row in report.rows})
     if any(len(members) == MOST_LINES for members in lines.values()) and every > MOST_LINES * groups:

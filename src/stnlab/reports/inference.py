@@ -5,7 +5,6 @@ A study of hundreds of runs takes a while to resample, and its next report mostl
 
 import functools
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

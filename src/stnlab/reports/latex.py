@@ -48,8 +48,7 @@ def _grid_table(report: Report, grid: Grid, measure: Measure) -> list[str]:
 
 def _place(place: Place) -> str:
     value = rf"\textbf{{{escape(place.value)}}}" if place.best else escape(place.value)
-    inside = ", ".join(part for part in (place.span, place.note) if part)
-    return (value + (rf" {{\scriptsize ({escape(inside)})}}" if inside else "")).strip()
+    return (value + (rf" {{\scriptsize ({escape(place.inside)})}}" if place.inside else "")).strip()
 
 
 def _whole_table(report: Report) -> list[str]:
@@ -59,7 +58,7 @@ def _whole_table(report: Report) -> list[str]:
         cells = [escape(value) for value in row.cell.labels.values()]
         for column, (value, span) in zip(NUMBERS, numbers(row), strict=True):
             strong = bool(value) and number in marked.get(column, ())
-            cells.append(_place(Place(value, span, "", strong, row)))
+            cells.append(_place(Place(value, span, best=strong)))
         body.append(cells)
     header = [escape(name) for name in [*report.columns, *NUMBERS]]
     caption = " ".join([f"Study {report.name}.", *wording.coverage(report)])

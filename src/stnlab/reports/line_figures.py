@@ -22,7 +22,7 @@ def by_pose(rows: Sequence[Row], data: str) -> Figures:
         curves: dict[str, list[PoseCurve]] = {
             name: [one[parameter] for one in seeds if parameter in one] for name, seeds in found.items()
         }
-        yield f"-{parameter}", pose_curves(parameter, curves)
+        yield f"-{parameter}", pose_curves(parameter, curves, data)
 
 
 def orbits(rows: Sequence[Row], data: str) -> Figures:
@@ -37,7 +37,7 @@ def orbits(rows: Sequence[Row], data: str) -> Figures:
                 found.setdefault(kind, {one: [] for one in names})[name].append(curve)
                 training.setdefault(kind, orbit.training)
     for kind, curves in found.items():
-        yield f"-{kind}", orbit_curves(kind, curves, training[kind])
+        yield f"-{kind}", orbit_curves(kind, curves, training[kind], data)
 
 
 def curves(rows: Sequence[Row], data: str) -> Figures:
@@ -46,7 +46,7 @@ def curves(rows: Sequence[Row], data: str) -> Figures:
         _name(row.cell, data): [found for run in row.cell.runs if (found := run.directory.history)] for row in rows
     }
     if any(histories.values()):
-        yield "", learning_curves(histories)
+        yield "", learning_curves(histories, data)
 
 
 def _name(cell: Cell, data: str) -> str:

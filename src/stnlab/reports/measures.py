@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from stnlab.evaluation import Interval
 from stnlab.evaluation.intervals import LEVEL

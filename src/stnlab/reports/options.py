@@ -10,8 +10,8 @@ USAGE = "python -m stnlab.report runs/<study> [more studies] [rows=placement col
 HELP = """\
 rows, columns   what varies and is laid out in rows and columns, like rows=placement,transform columns=data
 measures        what the grid shows, names of metrics.json: measures=test/error,test/ece,invariance/rotation/accuracy
-baseline        the cell that others are compared with: baseline=placement=deep,placement.depth=1 (default placement=none)
-cells           whose figures are drawn: cells=placement=input, or cells=all (default: baselines and the best, 12 in all)
+baseline        the cell that others are compared with, like placement=deep,placement.depth=1 (default placement=none)
+cells           whose figures are drawn: cells=placement=input, or cells=all (default: baselines and best, 12 in all)
 output          the folder that is written (default: report/ in the first study)
 --runs          a page for each run too; one that is up to date is left alone"""
 DEFAULT_MEASURES = ("test/error", "test/ece")

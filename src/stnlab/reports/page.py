@@ -13,7 +13,7 @@ from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT, GROUPS, Cell, flat, value_at
 from stnlab.reports.measures import Measure
 from stnlab.reports.pictures import Pictures
-from stnlab.reports.pivot import Grid, grid_texts
+from stnlab.reports.pivot import Grid, Key, grid_texts
 from stnlab.reports.results import Run
 from stnlab.reports.study import Report, code_name
 from stnlab.reports.tables import NUMBERS, best_cells, numbers
@@ -59,6 +59,7 @@ def to_page(
         report=report,
         summary=_summary(report),
         grid=grid,
+        rows_begin=_beginnings(grid.rows) if grid else {},
         grids=[(measure, grid_texts(report, grid, measure)) for measure in measures] if grid else [],
         numbers=NUMBERS,
         table=[
@@ -70,6 +71,7 @@ def to_page(
         findings=wording.findings(report),
         problems=wording.problems(report),
         pictures=pictures.sections,
+        scaled=any(one.file.endswith("-scaled") for one in pictures.sections.get("reliability", [])),
         left_out=pictures.left_out,
         several=any(len(row.cell.finished) > 1 for row in report.rows),
         datasets=len({value_at(row.cell.config, "data") for row in report.rows}),
@@ -81,6 +83,11 @@ def to_page(
         most=MOST_SHOWN,
     )
     return text.encode()
+
+
+def _beginnings(keys: Sequence[Key]) -> dict[Key, bool]:
+    """Whether the first part of a row's key is another than that of the row above: it is not printed again."""
+    return {key: number == 0 or keys[number - 1][0] != key[0] for number, key in enumerate(keys)}
 
 
 def _summary(report: Report) -> str:

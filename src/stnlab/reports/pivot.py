@@ -97,13 +97,19 @@ def _rank(key: Key) -> list[tuple[int, float, str]]:
 
 @dataclass(frozen=True)
 class Place:
-    """What is printed in one place of a grid: mean, interval, how many seeds and what befell others, if it is best."""
+    """What is printed in one place of a grid: mean, interval, how many seeds, what befell others, if it is best."""
 
     value: str
-    span: str
-    note: str
-    best: bool
-    row: Row | None
+    span: str = ""
+    note: str = ""
+    best: bool = False
+    seeds: int = 0
+
+    @property
+    def inside(self) -> str:
+        """What stands between brackets where everything has to be on one line."""
+        count = f"n = {self.seeds}" if self.seeds else ""
+        return "; ".join(part for part in (self.span, count, self.note) if part)
 
 
 def grid_texts(report: Report, grid: Grid, measure: Measure) -> list[tuple[Key, list[Place]]]:
@@ -127,12 +133,11 @@ def grid_texts(report: Report, grid: Grid, measure: Measure) -> list[tuple[Key, 
 
 def _place(row: Row | None, measure: Measure, winners: set[int], lacking: bool) -> Place:
     if row is None:
-        return Place("", "", "missing" if lacking else "", False, None)
+        return Place("", note="missing" if lacking else "")
     state = wording.state(row)
     if not row.cell.values(measure.name):
-        return Place("", "", state or "not measured", False, row)
+        return Place("", note=state or "not measured")
     ends = interval_of(row, measure)
     span = f"{measure.text(ends[0])} to {measure.text(ends[1])}" if ends else ""
-    count = f"n = {len(row.cell.values(measure.name))}"
-    note = ", ".join(part for part in (count, state) if part)
-    return Place(measure.text(row.cell.mean(measure.name)), span, note, id(row) in winners, row)
+    seeds = len(row.cell.values(measure.name))
+    return Place(measure.text(row.cell.mean(measure.name)), span, state, id(row) in winners, seeds)

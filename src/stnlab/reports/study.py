@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stnlab.errors import StnlabError
 from stnlab.evaluation import Comparison, Interval
 from stnlab.reports.baselines import baseline_of, fits, wanted_baseline
 from stnlab.reports.cells import Cell, Labels, read_cells

@@ -155,8 +155,7 @@ def _grid_lines(report: Report, grid: Grid, measure: Measure) -> list[str]:
 
 def _place_text(place: Place) -> str:
     value = f"**{place.value}**" if place.best else place.value
-    inside = "; ".join(part for part in (place.span, place.note) if part)
-    return f"{value} ({inside})" if inside else value
+    return f"{value} ({place.inside})".strip() if place.inside else value
 
 
 def print_table(report: Report, console: Console) -> None:

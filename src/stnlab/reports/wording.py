@@ -118,7 +118,7 @@ def coverage(report: Report) -> list[str]:
         f"Intervals are 95%, over {scopes[tuple(sorted(several))]}.",
         "ECE: expected calibration error, 15 bins of equal width. That of a finite sample is biased upwards; "
         "its interval takes the bias off, and so reaches further down than up.",
-        "Gap: mean confidence minus accuracy, in percentage points: positive is overconfident, negative underconfident.",
+        "Gap: mean confidence minus accuracy in percentage points; positive is overconfident, negative underconfident.",
         "NLL: negative log-likelihood in nats. Brier: squared error summed over classes, 0 to 2.",
     ]
     compared = [row.comparison for row in report.rows if row.comparison]
@@ -130,9 +130,9 @@ def coverage(report: Report) -> list[str]:
             f"p: {tests}, two-sided{count}."
         )
         lines.append(
-            "\u0394 ECE: the same of the ECE, by the paired hierarchical bootstrap with and without its estimate of the "
-            "bias, whichever finds less; rough where one of the two is next to perfectly calibrated. p ECE is corrected "
-            "in the same way."
+            "\u0394 ECE: the same of the ECE, by the paired hierarchical bootstrap with and without its estimate of "
+            "the bias, whichever finds less; rough where one of the two is next to perfectly calibrated. p ECE is "
+            "corrected in the same way."
         )
         lines.append("Bold: the lowest, on each data set.")
     return lines
