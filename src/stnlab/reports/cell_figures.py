@@ -58,7 +58,7 @@ def reliability(row: Row) -> Figures:
         temperature = cell.mean("temperature/value")
         ece = cell.mean("temperature/ece")
         note = f"T = {temperature:.2f}"
-        yield "-scaled", reliability_diagram(reliability_bins(confidence, correct), ece, cell.name, note=note)
+        yield "scaled", reliability_diagram(reliability_bins(confidence, correct), ece, cell.name, note=note)
 
 
 def _cooled(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +79,7 @@ def rectified(row: Row) -> Figures:
         if shown and found:
             title = row.cell.name + (f", transformer {int(number) + 1}" if len({one for one, _ in heads}) > 1 else "")
             unit = UNITS.get(parameter, parameter)
-            yield f"-{number}-{parameter}", rectification_chart(found, unit, title)
+            yield f"{number}-{parameter}", rectification_chart(found, unit, title)
 
 
 def _spread(cell: Cell, prefix: str) -> tuple[float, float] | None:
@@ -95,7 +95,7 @@ def class_means(row: Row) -> Figures:
     """Of the first seed that has some."""
     for run, evaluation in _evaluations(row.cell):
         for number, (before, after) in enumerate(evaluation.class_means):
-            yield f"-{number}", class_means_grid(before, after, _title(row.cell, run, number, evaluation.class_means))
+            yield f"{number}", class_means_grid(before, after, _title(row.cell, run, number, evaluation.class_means))
         if evaluation.class_means:
             return
 
@@ -133,7 +133,7 @@ def frames(row: Row) -> Figures:
             parts = found.epochs, before, seen, found.corners[:, :, number]
             width = min(seen.shape[1], MOST) * (SIDE + GAP) - GAP
             title = _title(row.cell, run, number, found.views)
-            yield f"-{number}", Animation(frames_animation(*parts), last_frame(*parts), title, width)
+            yield f"{number}", Animation(frames_animation(*parts), last_frame(*parts), title, width)
         return
 
 

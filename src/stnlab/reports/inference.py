@@ -3,16 +3,12 @@
 A study of hundreds of runs takes a while to resample, and its next report mostly says the same.
 """
 
-import functools
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import stnlab.evaluation
-from stnlab.errors import StnlabError
 from stnlab.evaluation import (
     CalibrationDifference,
     Comparison,
@@ -27,7 +23,8 @@ from stnlab.evaluation import (
     resample,
 )
 from stnlab.reports.cells import Cell
-from stnlab.runs.files import read_json, write_json
+from stnlab.reports.kept import digest, read_kept
+from stnlab.runs.files import write_json
 
 Known = dict[str, dict[str, Any]]
 
@@ -61,7 +58,7 @@ def infer(
     numbers = {id(cell): number for number, cell in enumerate(cells)}
     pairs = {number: numbers[id(other)] for number, other in enumerate(baselines) if other is not None}
     names = {(number, other): f"{keys[id(cells[number])]}|{keys[id(cells[other])]}" for number, other in pairs.items()}
-    known = _read(cache)
+    known = read_kept(cache)
     wanted = {number for number, cell in enumerate(cells) if cell.finished and keys[id(cell)] not in known}
     lacking = {pair for pair, name in names.items() if name not in known}
     for together in _same_images(cells, wanted | {number for pair in lacking for number in pair}):
@@ -112,29 +109,7 @@ def _corrected(found: dict[int, PairFindings]) -> dict[int, PairFindings]:
 
 
 def _key(cell: Cell) -> str:
-    """Of the results a cell is made of: a file that was written again has another time or size."""
-    parts = []
-    for run in cell.finished:
-        path = run.directory.path / "predictions.npz"
-        parts.append(f"{run.study}/{path.parent.name} {path.stat().st_mtime_ns} {path.stat().st_size}")
-    return hashlib.sha256("\n".join([_code(), *parts]).encode()).hexdigest()[:20]
-
-
-@functools.cache
-def _code() -> str:
-    """Digest of the code that computes."""
-    files = sorted(Path(stnlab.evaluation.__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def _read(cache: Path | None) -> Known:
-    """Empty where there is no file, or half of one: it can be computed again."""
-    if cache is None or not cache.exists():
-        return {}
-    try:
-        return read_json(cache)
-    except StnlabError:
-        return {}
+    return digest([run.made_of for run in cell.finished])
 
 
 def _intervals(known: Mapping[str, Any]) -> CellIntervals:

@@ -22,7 +22,7 @@ def by_pose(rows: Sequence[Row], data: str) -> Figures:
         curves: dict[str, list[PoseCurve]] = {
             name: [one[parameter] for one in seeds if parameter in one] for name, seeds in found.items()
         }
-        yield f"-{parameter}", pose_curves(parameter, curves, data)
+        yield parameter, pose_curves(parameter, curves, data)
 
 
 def orbits(rows: Sequence[Row], data: str) -> Figures:
@@ -37,7 +37,7 @@ def orbits(rows: Sequence[Row], data: str) -> Figures:
                 found.setdefault(kind, {one: [] for one in names})[name].append(curve)
                 training.setdefault(kind, orbit.training)
     for kind, curves in found.items():
-        yield f"-{kind}", orbit_curves(kind, curves, training[kind], data)
+        yield kind, orbit_curves(kind, curves, training[kind], data)
 
 
 def curves(rows: Sequence[Row], data: str) -> Figures:

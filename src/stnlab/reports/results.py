@@ -10,6 +10,7 @@ from stnlab.evaluation import confidences, measure
 from stnlab.runs import RunDirectory
 
 FIVE = ("error", "accuracy", "ece", "nll", "brier")
+FILES = ("config.yaml", "run.json", "metrics.csv", "metrics.json", "predictions.npz", "evaluation.npz")
 NEEDED = ("logits", "labels", "indices")
 
 
@@ -40,6 +41,13 @@ class Run:
     @property
     def study(self) -> str:
         return self.directory.path.resolve().parent.name
+
+    @property
+    def made_of(self) -> list[str]:
+        """Names, times and sizes of its files: what is written again has others."""
+        files = [self.directory.path / name for name in FILES]
+        stats = [(path.name, path.stat()) for path in files if path.exists()]
+        return [self.study, self.directory.name, *(f"{name} {s.st_mtime_ns} {s.st_size}" for name, s in stats)]
 
     @property
     def collapsed(self) -> bool:

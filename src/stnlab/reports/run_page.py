@@ -1,6 +1,5 @@
 """A page for each run: everything that is known of it. Written again only when the run or the code has changed."""
 
-import hashlib
 import json
 import re
 from dataclasses import replace
@@ -15,8 +14,9 @@ from stnlab.figures import data_uri, svg
 from stnlab.reports import cell_figures, line_figures
 from stnlab.reports.cell_figures import Animation
 from stnlab.reports.cells import Cell
+from stnlab.reports.kept import digest
 from stnlab.reports.page import command, facts, templates
-from stnlab.reports.pictures import Picture
+from stnlab.reports.pictures import Picture, moving_picture
 from stnlab.reports.results import Run
 from stnlab.reports.study import Report, Row
 from stnlab.runs.files import write_bytes
@@ -31,7 +31,6 @@ TITLES = {
     "means": "Mean image of each class",
     "curves": "Learning curve",
 }
-FILES = ("config.yaml", "run.json", "metrics.csv", "metrics.json", "predictions.npz", "evaluation.npz")
 
 
 def write_run_pages(report: Report, folder: Path, wanted: bool) -> dict[str, str]:
@@ -44,24 +43,13 @@ def write_run_pages(report: Report, folder: Path, wanted: bool) -> dict[str, str
     for row in report.rows:
         for run in row.cell.runs:
             name = f"{run.study}-{run.directory.name}" if several else run.directory.name
-            path, made_of = folder / f"{name}.html", _made_of(run)
+            path, made_of = folder / f"{name}.html", digest(run.made_of, row.cell.name, report.name)
             fresh = path.exists() and _noted(path) == made_of
             if wanted and not fresh:
                 write_bytes(path, _page(report, row.cell, run, made_of))
             if wanted or fresh:
                 pages[str(run.directory.path)] = f"{folder.name}/{path.name}"
     return pages
-
-
-def _made_of(run: Run) -> str:
-    """Digest of the times and sizes of a run's files and of the code that makes its page."""
-    code = Path(__file__).parent
-    files = [run.directory.path / name for name in FILES]
-    files += [
-        path for place in (code, code.parent / "figures") for path in sorted(place.rglob("*.*")) if path.is_file()
-    ]
-    stats = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.exists()]
-    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
 def _noted(path: Path) -> str | None:
@@ -142,6 +130,5 @@ def _own_intervals(run: Run) -> tuple[Interval | None, Interval | None]:
 
 def _picture(figure: Figure | Animation, shows: str) -> Picture:
     if isinstance(figure, Animation):
-        moving, still = data_uri(figure.moving, "png"), data_uri(figure.still, "png")
-        return Picture("", figure.title, moving, figure.width, still)
+        return moving_picture(figure)
     return Picture("", shows, data_uri(svg(figure)), round(96 * figure.get_figwidth()))
