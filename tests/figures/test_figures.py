@@ -83,12 +83,18 @@ def history(epochs=3, validated=True):
     return [row | ({"val/error": 0.2 / row["epoch"]} if validated else {}) for row in rows]
 
 
-def test_curves_show_the_mean_and_each_seed():
-    figure = learning_curves({"none": [history(), history(2)], "input": [history()]})
+def test_curves_show_the_mean_and_the_range_over_seeds():
+    figure = learning_curves(
+        {"none": [history(), [row | {"val/error": 0.4} for row in history(2)]], "input": [history()]}
+    )
     left = figure.axes[0]
     assert left.get_ylabel() == "validation error (%)"
-    assert [len(line.get_xdata()) for line in left.lines] == [3, 2, 3, 3]
-    np.testing.assert_allclose(left.lines[2].get_ydata(), [20, 10, 20 / 3])
+    np.testing.assert_allclose(left.lines[0].get_ydata(), [30, 25, 20 / 3])
+    np.testing.assert_allclose(left.lines[1].get_ydata(), [20, 10, 20 / 3])
+    (band,) = left.collections[0].get_paths()
+    low, high = ({(x, edge(y for a, y in band.vertices if a == x)) for x, _ in band.vertices} for edge in (min, max))
+    assert sorted(high) == [(1, 40), (2, 40), (3, pytest.approx(20 / 3))]
+    assert sorted(low)[:2] == [(1, 20), (2, 10)]
 
 
 def test_curves_without_validation_show_training_error():

@@ -85,10 +85,7 @@ def paired_differences(cell: Outcomes, baseline: Outcomes) -> np.ndarray:
 def _compare(differences: np.ndarray, resamples: int, seed: int) -> Comparison:
     seeds, images = differences.shape
     estimate = float(differences.mean())
-    # Images with the same outcome under all seeds are interchangeable: drawing patterns is drawing images
-    patterns, counts = np.unique(differences, axis=1, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(images, counts / images, size=resamples)
-    resampled = (seed_weights(seeds, resamples, seed) * (drawn @ patterns.T) / images).sum(axis=1)
+    resampled = _resampled(differences, resamples, seed)
     low, high = quantiles(resampled)
     if seeds == 1:
         p, test = mcnemar(int((differences > 0).sum()), int((differences < 0).sum())), MCNEMAR
@@ -96,3 +93,21 @@ def _compare(differences: np.ndarray, resamples: int, seed: int) -> Comparison:
         beyond = min((resampled >= 0).sum(), (resampled <= 0).sum())
         p, test = min(1.0, float(2 * (beyond + 1) / (resamples + 1))), BOOTSTRAP
     return Comparison(estimate, low, high, p, p, test, seeds, images, covered(seeds))
+
+
+def _resampled(differences: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """[resamples] mean differences of seeds and images drawn with replacement, of [seeds, N].
+
+    Given the seeds that were drawn, an image counts by its sum over them alone: drawing how many images have which of
+    these few sums is drawing images.
+    """
+    seeds, images = differences.shape
+    patterns, counts = np.unique(differences, axis=1, return_counts=True)
+    draws = max(seeds - 1, 1)
+    drawn = np.rint(seed_weights(seeds, resamples, seed) * draws).astype(np.int64)
+    sums = drawn @ patterns + draws  # [resamples, patterns], 0 to 2 * draws
+    places = sums + np.arange(resamples)[:, None] * (2 * draws + 1)
+    shares = np.bincount(places.ravel(), np.tile(counts / images, resamples), resamples * (2 * draws + 1))
+    found = np.random.default_rng(seed).multinomial(images, shares.reshape(resamples, -1))
+    result: np.ndarray = found @ np.arange(-draws, draws + 1) / (draws * images)
+    return result

@@ -13,30 +13,27 @@ from stnlab.figures import style
 Row = Mapping[str, float]
 
 
-def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]]) -> Figure:
+def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]], title: str = "") -> Figure:
     """Validation error and training loss after each epoch; on the left training error where nothing was validated.
 
     histories: name -> one history for each seed, a history being a row for each epoch with `epoch`, `train/loss` and
-    `val/error` or `train/accuracy` (fractions). The mean over seeds is drawn strong, each seed faint behind it.
+    `val/error` or `train/accuracy` (fractions). Lines are means over seeds, bands reach from the lowest seed to the
+    highest; a name without any history keeps its colour and is not drawn.
     Raises StnlabError if no history has a row.
     """
     if not any(rows for seeds in histories.values() for rows in seeds):
         raise StnlabError("no run has finished an epoch: there is no learning curve to draw")
     validated = any("val/error" in row for seeds in histories.values() for rows in seeds for row in rows)
-    figure = style.new_figure(9.3, 2.9 + 0.2 * ((len(histories) - 1) // 5))
+    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(histories) - 1) // 5))
     left, right = figure.subplots(1, 2)
     style.clean(left, "epoch", "validation error (%)" if validated else "training error (%)")
     style.clean(right, "epoch", "training loss (nats)")
     for number, (name, seeds) in enumerate(histories.items()):
-        colour = style.CYCLE[number % len(style.CYCLE)]
-        line = style.LINES[number // len(style.CYCLE) % len(style.LINES)]
-        _curve(left, [_points(rows, _error if validated else _training_error) for rows in seeds], name, colour, line)
-        _curve(right, [_points(rows, _loss) for rows in seeds], "", colour, line)
+        _curve(left, [_points(rows, _error if validated else _training_error) for rows in seeds], number, name)
+        _curve(right, [_points(rows, _loss) for rows in seeds], number)
     for axes in (left, right):
         _logarithmic(axes)
-    figure.legend(
-        loc="outside upper left", ncols=5, fontsize=style.SMALL, labelcolor=style.INK, frameon=False, handlelength=1.6
-    )
+    style.legend_above(figure, title)
     return style.lay_out(figure)
 
 
@@ -58,14 +55,12 @@ def _points(rows: Sequence[Row], value: Callable[[Row], float | None]) -> dict[f
     return {epoch: number for epoch, number in found if number is not None}
 
 
-def _curve(axes: Axes, seeds: Sequence[dict[float, float]], name: str, colour: str, line: str) -> None:
+def _curve(axes: Axes, seeds: Sequence[dict[float, float]], number: int, name: str = "") -> None:
     epochs = sorted({epoch for points in seeds for epoch in points})
-    mean = [np.mean([points[epoch] for points in seeds if epoch in points]) for epoch in epochs]
-    for points in seeds if len(seeds) > 1 else ():
-        axes.plot(list(points), list(points.values()), color=colour, linestyle=line, linewidth=0.7, alpha=0.35)
-    # a single epoch has no line to show
-    marker = "o" if len(epochs) == 1 else ""
-    axes.plot(epochs, mean, color=colour, linestyle=line, linewidth=1.5, marker=marker, markersize=4, label=name)
+    values = [[points[epoch] for points in seeds if epoch in points] for epoch in epochs]
+    mean, low, high = (np.array([of(one) for one in values]) for of in (np.mean, np.min, np.max))
+    if epochs:
+        style.line_with_band(axes, np.array(epochs), mean, low, high, number, name, marker="")
 
 
 def _logarithmic(axes: Axes) -> None:

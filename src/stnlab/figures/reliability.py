@@ -10,23 +10,43 @@ from stnlab.evaluation.calibration import ReliabilityBins
 from stnlab.evaluation.intervals import wilson
 from stnlab.figures import style
 
+WIDE = 30
+"""Characters of a title that fit; a longer one is printed smaller."""
+
 
 def reliability_diagram(
-    bins: ReliabilityBins, ece: float, title: str = "", interval: tuple[float, float] | None = None
+    bins: ReliabilityBins,
+    ece: float,
+    title: str = "",
+    interval: tuple[float, float] | None = None,
+    note: str = "",
 ) -> Figure:
     """Accuracy of each confidence bin against the diagonal, the signed gap shaded, and how many samples it holds.
 
-    ece: a fraction, printed with its `interval` (low, high) if there is one. Orange is overconfident (less often right
-    than it says), blue underconfident. Whiskers: Wilson's 95% interval of a bin's accuracy.
+    ece: a fraction, printed after the `note` with its `interval` (low, high) if there is one. Orange is overconfident
+    (less often right than it says), blue underconfident. Whiskers: Wilson's 95% interval of a bin's accuracy.
     """
     figure = style.new_figure(3.2, 3.9)
     room = {"left": 0.2, "right": 0.95, "bottom": 0.11, "top": 0.89, "hspace": 0.14}
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw=room)
     _accuracy(above, bins)
     _counts(below, bins)
-    printed = f"ECE {100 * ece:.2f}%" + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
+    printed = (
+        (f"{note}, " if note else "")
+        + f"ECE {100 * ece:.2f}%"
+        + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
+    )
     above.set_title(printed, fontsize=style.SMALL, color=style.INK)
-    figure.text(0.575, 0.985, title, fontsize=style.TEXT, color=style.INK, weight="bold", ha="center", va="top")
+    figure.text(
+        0.575,
+        0.985,
+        title,
+        fontsize=style.TEXT * min(1, WIDE / max(1, len(title))),
+        color=style.INK,
+        weight="bold",
+        ha="center",
+        va="top",
+    )
     return figure
 
 

@@ -3,10 +3,14 @@
 import base64
 import io
 import re
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 # Okabe and Ito 2008, "Color Universal Design": told apart with any kind of colour vision
 BLUE = "#0072b2"
@@ -16,13 +20,13 @@ VERMILION = "#d55e00"
 PURPLE = "#cc79a7"
 SKY = "#56b4e9"
 YELLOW = "#f0e442"
-CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-LINES = ("-", "--", ":", "-.")
 
 INK = "#2b2b2b"
 FAINT = "#9a9a9a"
-DARK_INK = "#d6d6d6"
-"""What INK becomes on a dark page."""
+CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
+LINES = ("-", "--", ":", "-.")
+DARK = {INK: "#d6d6d6", BLUE: "#3f97d6"}
+"""What is too dark for a dark page, and what it becomes there."""
 
 TEXT = 9.0
 SMALL = 8.0
@@ -54,22 +58,60 @@ def clean(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
     axes.set_ylabel(ylabel, fontsize=TEXT, color=INK)
 
 
+def look(number: int) -> tuple[str, str]:
+    """Colour and dashes of the line of that number: the same in every figure of a set."""
+    return CYCLE[number % len(CYCLE)], LINES[number // len(CYCLE) % len(LINES)]
+
+
+def line_with_band(
+    axes: Axes,
+    x: Array,
+    mean: Array,
+    low: Array,
+    high: Array,
+    number: int,
+    label: str = "",
+    marker: str = "o",
+) -> None:
+    """A line in the look of its number over a band, all [points]; a single point gets a marker to be seen by."""
+    colour, dashes = look(number)
+    axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
+    seen = "o" if len(x) == 1 else marker
+    axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, marker=seen, markersize=3, label=label)
+
+
+def legend_above(figure: Figure, title: str = "", columns: int = 5) -> None:
+    """One legend for all panels, above them: the labels of the first axes, under the figure's title."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    options: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False, "handlelength": 2.2}
+    if title:
+        font = {"weight": "bold", "size": TEXT}
+        options |= {"title": title, "title_fontproperties": font, "alignment": "left"}
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, **options)
+    for legend in figure.legends:
+        legend.get_title().set_color(INK)
+
+
 def png(figure: Figure) -> bytes:
     """On white, 200 pixels an inch."""
     return _saved(figure, "png", {"Software": None})
 
 
 def svg(figure: Figure) -> bytes:
-    """Transparent; where the reader prefers dark, the ink turns light. The same figure gives the same bytes."""
+    """Transparent; where the reader prefers dark, DARK replaces dark colours. The same figure gives the same bytes."""
     text = _saved(figure, "svg", {"Date": None, "Creator": None}).decode()
-    dark = "".join(f'[style*="{kind}: {INK}"]{{{kind}:{DARK_INK} !important}}' for kind in ("fill", "stroke"))
+    dark = "".join(
+        f'[style*="{kind}: {colour}"]{{{kind}:{instead} !important}}'
+        for colour, instead in DARK.items()
+        for kind in ("fill", "stroke")
+    )
     style = f"<style>@media (prefers-color-scheme: dark){{{dark}}}</style>"
     return re.sub(r"(<svg[^>]*>)", lambda opening: opening[1] + style, text, count=1).encode()
 
 
-def data_uri(svg_file: bytes) -> str:
-    """An SVG as the `src` of an image: self-contained, and its ids apart from other images'."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg_file).decode()
+def data_uri(file: bytes, kind: str = "svg+xml") -> str:
+    """An SVG, or an image of another kind, as the `src` of an image: self-contained, its ids apart from others'."""
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
 
 
 def _saved(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:

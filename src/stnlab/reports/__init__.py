@@ -1,38 +1,65 @@
 """Run directories to tables, comparisons and pages. Imports no torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, nearest
+from stnlab.reports.latex import to_latex
+from stnlab.reports.measures import measure_called
+from stnlab.reports.options import Options
+from stnlab.reports.pivot import grid
 from stnlab.reports.study import Report, read_study
 from stnlab.reports.tables import print_table, to_csv, to_markdown
 from stnlab.runs.files import write_bytes
 
-__all__ = ["Report", "print_report", "read_study", "write_report"]
+__all__ = ["Options", "Report", "print_report", "read_study", "write_report"]
 
 PIPED = 140
 """Columns of what goes into a file or a pipe: no window there to fit into."""
+DEFAULT = Options()
 
 
-def write_report(study: Path, baseline: str | None = None) -> Report:
-    """Write `results.csv`, `results.md`, `index.html` and `figures/` into `<study>/report/`, no file by halves.
+def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> Report:
+    """Write `results.csv`, `results.md`, `results.tex`, `index.html` and `figures/`, no file by halves, into `report/`
+    of the first study or `options.output`; with `options.runs` a page for each run into its `runs/`.
 
-    baseline: what cells are compared with, like `placement=none` (the default) or `placement=deep,placement.depth=1`.
     Raises StnlabError if there is no such study or baseline, or the folder cannot be written.
     """
-    report = read_study(study, baseline)
+    if options.output:
+        _check_output(options.output)
+    report = read_study(studies, options.baseline, options.output)
+    layout, measures = grid(report, options), [measure_called(name) for name in options.measures]
+    _check_measures(report, options.measures)
     from stnlab.reports.page import to_page
     from stnlab.reports.pictures import draw
+    from stnlab.reports.run_page import write_run_pages
 
     try:
-        pictures = draw(report, report.folder / "figures")
+        report.folder.mkdir(parents=True, exist_ok=True)
+        pictures = draw(report, report.folder / "figures", options.cells)
+        pages = write_run_pages(report, report.folder / "runs", options.runs)
         write_bytes(report.folder / "results.csv", to_csv(report))
-        write_bytes(report.folder / "results.md", to_markdown(report))
-        write_bytes(report.folder / "index.html", to_page(report, pictures))
+        write_bytes(report.folder / "results.md", to_markdown(report, layout, measures))
+        write_bytes(report.folder / "results.tex", to_latex(report, layout, measures))
+        write_bytes(report.folder / "index.html", to_page(report, pictures, layout, measures, pages))
     except OSError as error:
         raise StnlabError(f"{report.folder}: cannot be written ({error})") from error
     return report
+
+
+def _check_output(folder: Path) -> None:
+    """Old figures are removed there: it must be new, empty or a report's."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "results.csv").exists())):
+        raise StnlabError(f"output={folder}: is no report and not empty; name a new folder")
+
+
+def _check_measures(report: Report, names: Sequence[str]) -> None:
+    known = {name for run in report.runs if run.result for name in run.result.metrics}
+    for name in names:
+        if known and measure_called(name).name not in known:
+            raise StnlabError(f"measures={name}: no run has it{nearest(name, known)}")
 
 
 def print_report(report: Report, console: Console | None = None) -> None:

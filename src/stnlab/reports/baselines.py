@@ -18,12 +18,8 @@ def wanted_baseline(cells: Sequence[Cell], baseline: str | None) -> Wanted | Non
 
     Raises StnlabError if it is no such text or no cell is what it asks for.
     """
-    text = baseline if baseline is not None else DEFAULT
-    pairs = [term.strip().partition("=") for term in text.split(",")]
-    if not all(column and value for column, _, value in pairs):
-        raise StnlabError(f"baseline={text}: must read like placement=none or placement=deep,placement.depth=1")
-    wanted = {column: value for column, _, value in pairs}
-    if any(is_baseline(cell, wanted) for cell in cells):
+    wanted = conditions("baseline", baseline if baseline is not None else DEFAULT)
+    if any(fits(cell, wanted) for cell in cells):
         return wanted
     if baseline is None:
         return None
@@ -32,7 +28,16 @@ def wanted_baseline(cells: Sequence[Cell], baseline: str | None) -> Wanted | Non
     raise StnlabError(f"baseline={baseline}: no run of this study is that; it has {', '.join(choices)}")
 
 
-def is_baseline(cell: Cell, wanted: Wanted) -> bool:
+def conditions(option: str, text: str) -> Wanted:
+    """`placement=deep,placement.depth=1` as columns and values. Raises StnlabError, which names the option."""
+    pairs = [term.strip().partition("=") for term in text.split(",")]
+    if not all(column and value for column, _, value in pairs):
+        raise StnlabError(f"{option}={text}: must read like placement=none or placement=deep,placement.depth=1")
+    return {column: value for column, _, value in pairs}
+
+
+def fits(cell: Cell, wanted: Wanted) -> bool:
+    """Whether a cell is what the conditions ask for."""
     return all(value_at(cell.config, column) == value for column, value in wanted.items())
 
 
@@ -42,7 +47,7 @@ def baseline_of(cell: Cell, cells: Sequence[Cell], wanted: Wanted) -> Cell | str
     Otherwise the same: in all groups that both have (a network without transformer has no `transform`), except those
     that `wanted` is about.
     """
-    candidates = [other for other in cells if is_baseline(other, wanted) and _otherwise_same(cell, other, wanted)]
+    candidates = [other for other in cells if fits(other, wanted) and _otherwise_same(cell, other, wanted)]
     usable = [other for other in candidates if other.finished]
     if not candidates:
         return "no baseline is otherwise the same"

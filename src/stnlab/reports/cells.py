@@ -3,49 +3,26 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from stnlab.errors import StnlabError
-from stnlab.evaluation import Outcomes, confidences, measure
+from stnlab.evaluation import Outcomes
+from stnlab.reports.results import FIVE, Run, first_line, read_run
 from stnlab.runs import RunDirectory
 
 Labels = dict[str, str]
 
-GROUPS = ("data", "backbone", "placement", "transform", "localizer", "recipe", "trainer", "callbacks")
+GROUPS = ("study", "data", "backbone", "placement", "transform", "localizer", "recipe", "trainer", "callbacks")
 ABSENT = "\N{EN DASH}"
 UNUSED = {"localizer": {ABSENT}, "sampler": {ABSENT}}
 """What does not count as another choice: no localizer and no sampler say no more than no transform."""
 WITHOUT_VARIATION = ("placement", "transform")
 """What names a cell when there is nothing to tell it from."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run said of its test images: indices, confidence and correct [N], and the five measures."""
-
-    indices: np.ndarray
-    confidence: np.ndarray
-    correct: np.ndarray
-    measures: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of the study: its results, or in one line (`problem`) why there are none."""
-
-    directory: RunDirectory
-    config: dict[str, Any]
-    info: dict[str, Any]
-    result: Result | None
-    problem: str | None
-
-    @property
-    def seed(self) -> int:
-        return int(self.config["seed"])
 
 
 @dataclass(frozen=True)
@@ -70,7 +47,7 @@ class Cell:
     def finished(self) -> list[Run]:
         return [run for run in self.runs if run.result is not None]
 
-    @property
+    @cached_property
     def outcomes(self) -> Outcomes | None:
         """None if no run has results."""
         results = [run.result for run in self.runs if run.result is not None]
@@ -83,9 +60,20 @@ class Cell:
             correct=np.stack([result.correct for result in results]),
         )
 
+    def values(self, name: str) -> list[float]:
+        """Of a measure, by the name it has in `metrics.json`: one for each seed whose results have it."""
+        key = f"test/{name}" if name in FIVE else name
+        return [run.result.metrics[key] for run in self.runs if run.result and key in run.result.metrics]
+
     def mean(self, name: str) -> float:
-        """Of a measure, over the seeds that have results."""
-        return float(np.mean([run.result.measures[name] for run in self.finished if run.result is not None]))
+        """Of a measure that its results have, over seeds; `error` is short for `test/error`, and so on."""
+        return float(np.mean(self.values(name)))
+
+    @property
+    def gap(self) -> float:
+        """Mean confidence - accuracy over images and seeds: positive is overconfident, negative underconfident."""
+        found = self.outcomes
+        return float("nan") if found is None else float(found.confidence.mean() - found.correct.mean())
 
 
 def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[str, str]]:
@@ -95,15 +83,18 @@ def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[st
     """
     groups: dict[str, list[Run]] = defaultdict(list)
     unreadable: dict[str, str] = {}
+    found: list[Run] = []
     for directory in directories:
         try:
-            run = _read(directory)
+            run = read_run(directory)
         except StnlabError as error:
-            unreadable[directory.name] = _first_line(str(error))
+            unreadable[directory.name] = first_line(str(error))
             continue
-        groups[json.dumps(_identity(run.config), sort_keys=True)].append(run)
-    if not groups:
+        found.append(run)
+    if not found:
         raise StnlabError(next(iter(unreadable.values())))
+    for run in _told_apart(found):
+        groups[json.dumps(_identity(run.config), sort_keys=True)].append(run)
     members = [_one_run_a_seed(runs) for runs in groups.values()]
     configs = [runs[0].config for runs in members]
     columns = varying(configs)
@@ -111,7 +102,7 @@ def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[st
         Cell({column: value_at(config, column) for column in columns}, config, runs)
         for config, runs in zip(configs, members, strict=True)
     ]
-    return sorted(cells, key=lambda cell: [_order(value) for value in cell.labels.values()]), unreadable
+    return sorted(cells, key=lambda cell: [order(value) for value in cell.labels.values()]), unreadable
 
 
 def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -162,7 +153,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _order(value: str) -> tuple[int, float, str]:
+def order(value: str) -> tuple[int, float, str]:
     """Absent and `none` first, numbers by size, words by alphabet with `input` before deeper placements."""
     if value in (ABSENT, "none"):
         return (0, 0.0, value)
@@ -170,6 +161,17 @@ def _order(value: str) -> tuple[int, float, str]:
         return (1, float(value), value)
     except ValueError:
         return (2, 0.0 if value == "input" else 1.0, value)
+
+
+def _told_apart(runs: Sequence[Run]) -> list[Run]:
+    """With its study as a choice of each run if several studies hold the same run: else their cells are one table, and
+    seeds of a cell may come from different studies."""
+    studies: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        studies[json.dumps([_identity(run.config), run.seed], sort_keys=True)].add(run.study)
+    if all(len(names) == 1 for names in studies.values()):
+        return list(runs)
+    return [replace(run, config=run.config | {"study": run.study}) for run in runs]
 
 
 def _one_run_a_seed(runs: list[Run]) -> list[Run]:
@@ -181,33 +183,3 @@ def _one_run_a_seed(runs: list[Run]) -> list[Run]:
                 f"{second.directory.path}: has the configuration and seed of {first.directory.name}; remove one of them"
             )
     return runs
-
-
-def _read(directory: RunDirectory) -> Run:
-    config, info = directory.config, directory.info
-    missing = [key for key in ("choices", "seed", "placement") if key not in config]
-    if missing:
-        raise StnlabError(
-            f"{directory.path}/config.yaml: has no {', '.join(missing)}; train this run again with fresh=true"
-        )
-    if info.get("state") == "failed":
-        return Run(directory, config, info, None, "failed: " + _first_line(info.get("error") or "no reason recorded"))
-    if info.get("state") != "done":
-        epochs = len(directory.history)
-        return Run(directory, config, info, None, f"not finished: running or interrupted after {epochs} epochs")
-    try:
-        return Run(directory, config, info, _result(directory), None)
-    except StnlabError as error:
-        return Run(directory, config, info, None, "results cannot be used: " + _first_line(str(error)))
-
-
-def _result(directory: RunDirectory) -> Result:
-    predictions = directory.predictions("test")
-    if predictions is None:
-        raise StnlabError(f"{directory.path}/predictions.npz: holds no test predictions; train with fresh=true")
-    confidence, correct = confidences(predictions.logits, predictions.labels)
-    return Result(predictions.indices, confidence, correct, measure(predictions.logits, predictions.labels))
-
-
-def _first_line(text: str) -> str:
-    return text.strip().split("\n", maxsplit=1)[0]

@@ -1,41 +1,93 @@
 """The study as one HTML page that needs nothing but itself."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.resources import files
+from functools import cache
+from importlib import resources
 
 import jinja2
+from markupsafe import Markup
 
 from stnlab.reports import wording
-from stnlab.reports.cells import ABSENT, GROUPS, Cell, Run, flat
+from stnlab.reports.cells import ABSENT, GROUPS, Cell, flat, value_at
+from stnlab.reports.measures import Measure
 from stnlab.reports.pictures import Pictures
+from stnlab.reports.pivot import Grid, Key, grid_texts
+from stnlab.reports.results import Run
 from stnlab.reports.study import Report, code_name
-from stnlab.reports.tables import NUMBERS, numbers
+from stnlab.reports.tables import NUMBERS, best_cells, numbers
+
+MOST_SHOWN = 12
+"""Sentences, rows, problems that a page shows without being asked for more."""
 
 
-def to_page(report: Report, pictures: Pictures) -> bytes:
-    """HTML with its style and figures inside. The same report gives the same bytes, whenever it is made."""
-    template = files("stnlab.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.from_string(template).render(
+@cache
+def templates() -> jinja2.Environment:
+    """Of the study's page and of a run's: names are escaped, and a name that is not there is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("stnlab.reports", "html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["file"] = _file
+    return environment
+
+
+def _file(name: str) -> Markup:
+    """Style and script go into the page as they are."""
+    return Markup(resources.files("stnlab.reports").joinpath("html", name).read_text(encoding="utf-8"))
+
+
+def to_page(
+    report: Report,
+    pictures: Pictures,
+    grid: Grid | None = None,
+    measures: Sequence[Measure] = (),
+    pages: Mapping[str, str] | None = None,
+) -> bytes:
+    """HTML with its style and figures inside. The same report gives the same bytes, whenever it is made.
+
+    pages: path of a run -> relative address of its page.
+    """
+    marked = best_cells(report)
+    page = templates().get_template("study.html.j2")
+    commands = [_command(row.cell, row.cell.runs[0].study) for row in report.rows]
+    text = page.render(
         report=report,
         summary=_summary(report),
+        grid=grid,
+        rows_begin=_beginnings(grid.rows) if grid else {},
+        grids=[(measure, grid_texts(report, grid, measure)) for measure in measures] if grid else [],
         numbers=NUMBERS,
-        table=[(row, numbers(row)) for row in report.rows],
+        table=[
+            (row, list(zip(numbers(row), [number in marked.get(name, ()) for name in NUMBERS], strict=True)))
+            for number, row in enumerate(report.rows)
+        ],
         coverage=wording.coverage(report),
         notes=[*report.notes, *pictures.problems],
         findings=wording.findings(report),
         problems=wording.problems(report),
-        pictures=pictures,
+        pictures=pictures.sections,
+        scaled=any(one.file.endswith("-scaled") for one in pictures.sections.get("reliability", [])),
+        left_out=pictures.left_out,
         several=any(len(row.cell.finished) > 1 for row in report.rows),
-        facts=_facts(report.runs),
-        commands=[_command(row.cell, report.name) for row in report.rows],
-        again=shlex.join(["python", "-m", "stnlab.report", str(report.study)]),
-        runs=[_run(run) for run in report.runs],
+        datasets=len({value_at(row.cell.config, "data") for row in report.rows}),
+        facts=facts(report.runs),
+        commands=commands,
+        again=shlex.join(["python", "-m", "stnlab.report", *map(str, report.studies)]),
+        runs=[_run(run, (pages or {}).get(str(run.directory.path))) for run in report.runs],
         shared=_shared(report.runs),
+        most=MOST_SHOWN,
     )
-    return page.encode()
+    return text.encode()
+
+
+def _beginnings(keys: Sequence[Key]) -> dict[Key, bool]:
+    """Whether the first part of a row's key is another than that of the row above: it is not printed again."""
+    return {key: number == 0 or keys[number - 1][0] != key[0] for number, key in enumerate(keys)}
 
 
 def _summary(report: Report) -> str:
@@ -49,7 +101,7 @@ def _summary(report: Report) -> str:
     return " · ".join([*same, *counts])
 
 
-def _facts(runs: Sequence[Run]) -> dict[str, str]:
+def facts(runs: Sequence[Run]) -> dict[str, str]:
     """When, where and with which code, as far as the runs know."""
     seconds = sum(float(run.info.get("train_seconds") or 0) for run in runs)
     started = [_moment(run.info["started"]) for run in runs if run.info.get("started")]
@@ -76,19 +128,24 @@ def _distinct(runs: Sequence[Run], key: str) -> str:
 
 def _command(cell: Cell, study: str) -> str:
     """What trains a cell: the overrides its first run was started with, for all its seeds."""
-    typed = cell.runs[0].info.get("overrides")
+    return command(cell, cell.runs, study)
+
+
+def command(cell: Cell, runs: Sequence[Run], study: str) -> str:
+    """What trains runs of a cell: the overrides the first was started with, for all their seeds."""
+    typed = runs[0].info.get("overrides")
     if typed is None:
         choices = cell.config["choices"]
-        typed = [f"{group}={choices[group]}" for group in GROUPS if group in choices]
+        typed = [f"{group}={choices[group]}" for group in GROUPS[1:] if group in choices]
         typed += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
     overrides = [one for one in typed if not one.startswith(("seed=", "study=", "fresh="))]
-    seeds = ",".join(str(run.seed) for run in cell.runs)
-    many = ["-m"] if len(cell.runs) > 1 else []
+    seeds = ",".join(str(run.seed) for run in runs)
+    many = ["-m"] if len(runs) > 1 else []
     return shlex.join(["python", "-m", "stnlab.train", *many, *overrides, f"seed={seeds}", f"study={study}"])
 
 
-def _run(run: Run) -> dict[str, str]:
-    """A line of the table of runs."""
+def _run(run: Run, page: str | None) -> dict[str, str | None]:
+    """A line of the table of runs, with the address of the run's page if it has one."""
     info = run.info
 
     def shown(key: str, form: str) -> str:
@@ -96,7 +153,8 @@ def _run(run: Run) -> dict[str, str]:
 
     return {
         "name": run.directory.name,
-        "state": str(info.get("state")),
+        "page": page,
+        "state": "collapsed" if run.collapsed else str(info.get("state")),
         "images": shown("images_seen", ",d"),
         "parameters": shown("parameters", ",d"),
         "seconds": shown("train_seconds", ",.0f"),

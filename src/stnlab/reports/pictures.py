@@ -1,75 +1,130 @@
 """The figures of a report, drawn and saved: one SVG for the page and for print, one PNG for everything else."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from stnlab.errors import StnlabError
-from stnlab.evaluation import Interval, Outcomes, reliability_bins
-from stnlab.figures import data_uri, learning_curves, png, reliability_diagram, svg, views_grid
-from stnlab.reports.cells import Cell, Run
+from stnlab.figures import data_uri, png, svg
+from stnlab.reports import cell_figures, line_figures
+from stnlab.reports.cell_figures import Animation
+from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
+from stnlab.reports.kept import digest, read_kept
 from stnlab.reports.study import Report, Row
-from stnlab.runs import CORNERS
-from stnlab.runs.files import write_bytes
+from stnlab.runs.files import write_bytes, write_json
+
+STILL = "-last"
+"""In the name of the file that is the end of an animation."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A saved figure: the name of its files, what it shows, its SVG as a data URI, and its width in CSS pixels."""
+    """A saved figure: the name of its file without its ending, what it shows, its source as a data URI, its width in
+    CSS pixels. still: of an animation, its end."""
 
     file: str
     shows: str
     source: str
     width: int
+    still: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pictures:
-    """reliability and views: at most one a cell, in order of the table. problems: what could not be drawn, and why."""
+    """sections: kind of figure -> pictures in order of the table. problems: what could not be drawn, and why. left_out:
+    in words, what was not drawn."""
 
-    reliability: list[Picture]
-    views: list[Picture]
-    curves: list[Picture]
-    problems: list[str]
+    sections: dict[str, list[Picture]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> set[str]:
-        return {picture.file for picture in [*self.reliability, *self.views, *self.curves]}
+        return {picture.file for pictures in self.sections.values() for picture in pictures}
 
 
-def draw(report: Report, folder: Path) -> Pictures:
-    """Draw into `folder`, and remove from it the figures of an earlier report that are not drawn any more."""
+@dataclass(frozen=True)
+class Task:
+    """Figures to draw: their kind, what is in the names of their files, what they show, a digest of what they are made
+    of, and what makes them."""
+
+    kind: str
+    name: str
+    shows: str
+    key: str
+    make: Callable[[], Iterable[tuple[str, Figure | Animation]]]
+
+
+def draw(report: Report, folder: Path, wanted: str | None = None) -> Pictures:
+    """Draw into `folder` what is not there already, made of the same, and remove from it the figures of an earlier
+    report that are not drawn any more."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = Pictures([], [], [], [])
-    histories: dict[str, list[list[dict[str, float]]]] = {}
-    for row, name in _named(report):
-        cell = row.cell
-        if (outcomes := cell.outcomes) and row.ece:
-            figure = _reliability(cell, outcomes, row.ece)
-            drawn.reliability.append(_save(figure, folder, f"reliability-{name}", f"Reliability of {cell.name}"))
+    cache = report.folder / "cache" / "figures.json"
+    drawn, known, made = Pictures(left_out=not_drawn(report, wanted)), read_kept(cache), {}
+    for task in [*_cell_tasks(report, wanted), *_line_tasks(report, wanted)]:
+        entry = known.get(f"{task.kind}-{task.name}", {})
         try:
-            histories[cell.name] = [rows for run in cell.runs if (rows := run.directory.history)]
-            if views := _views(cell):
-                drawn.views.append(_save(views, folder, f"views-{name}", f"Views of {cell.name}"))
+            pictures = _kept(folder, entry) if entry.get("key") == task.key else None
+            if pictures is None:
+                pictures = [
+                    save(figure, folder, _file(task, suffix), f"{task.kind} of {task.shows}")
+                    for suffix, figure in task.make()
+                ]
         except StnlabError as error:
-            drawn.problems.append(f"{cell.name} is not drawn: {error}")
-    histories = {name: seeds for name, seeds in histories.items() if seeds}
-    if histories:
-        drawn.curves.append(_save(learning_curves(histories), folder, "curves", "Learning curves"))
+            drawn.problems.append(f"{task.kind} of {task.shows} is not drawn: {error}")
+            continue
+        drawn.sections.setdefault(task.kind, []).extend(pictures)
+        facts = [(one.file, one.shows, one.width, one.still is not None) for one in pictures]
+        made[f"{task.kind}-{task.name}"] = {"key": task.key, "pictures": facts}
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    write_json(cache, made)
     for path in folder.iterdir():
-        if path.suffix in (".svg", ".png") and path.stem not in drawn.files:
+        if path.suffix in (".svg", ".png") and path.stem.removesuffix(STILL) not in drawn.files:
             path.unlink()
     return drawn
 
 
-def _named(report: Report) -> Iterator[tuple[Row, str]]:
+def _cell_tasks(report: Report, wanted: str | None) -> Iterator[Task]:
+    for row, name in _named(drawn_rows(report, wanted)):
+        key = digest([run.made_of for run in row.cell.runs], row.cell.name, row.error, row.ece)
+        for kind, make in cell_figures.KINDS.items():
+            yield Task(kind, name, row.cell.name, key, partial(make, row))
+
+
+def _line_tasks(report: Report, wanted: str | None) -> Iterator[Task]:
+    lines = line_rows(report, wanted)
+    for data, rows in lines.items():
+        title = data if len(lines) > 1 else ""
+        key = digest([(row.cell.name, run.made_of) for row in rows for run in row.cell.runs], title)
+        for kind, make in line_figures.KINDS.items():
+            yield Task(kind, title, title or report.name, key, partial(make, rows, title))
+
+
+def _file(task: Task, suffix: str) -> str:
+    return "-".join(part for part in (task.kind, task.name, suffix) if part)
+
+
+def _kept(folder: Path, entry: dict[str, Any]) -> list[Picture] | None:
+    """The pictures of an earlier report, None if one of their files is gone."""
+    pictures = []
+    for file, shows, width, moves in entry["pictures"]:
+        names = [f"{file}.png", f"{file}{STILL}.png"] if moves else [f"{file}.svg", f"{file}.png"]
+        if not all((folder / name).exists() for name in names):
+            return None
+        sources = [data_uri((folder / name).read_bytes(), "png" if moves else "svg+xml") for name in names[: 1 + moves]]
+        pictures.append(Picture(file, shows, sources[0], width, sources[1] if moves else None))
+    return pictures
+
+
+def _named(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     """Each row with its cell's name as part of a file name, no two the same, whatever the case."""
     taken: set[str] = set()
-    for row in report.rows:
+    for row in rows:
         plain = name = re.sub(r"[^\w.=]+", "-", row.cell.name)[:80].strip("-")
         while name.lower() in taken:
             name = f"{plain}-{len(taken)}"
@@ -77,40 +132,18 @@ def _named(report: Report) -> Iterator[tuple[Row, str]]:
         yield row, name
 
 
-def _save(figure: Figure, folder: Path, name: str, shows: str) -> Picture:
+def save(figure: Figure | Animation, folder: Path, name: str, shows: str) -> Picture:
+    """Write the files of a figure: SVG and PNG, or the moving and the still PNG of an animation."""
+    if isinstance(figure, Animation):
+        write_bytes(folder / f"{name}.png", figure.moving)
+        write_bytes(folder / f"{name}{STILL}.png", figure.still)
+        return moving_picture(figure, name)
     drawn = svg(figure)
     write_bytes(folder / f"{name}.svg", drawn)
     write_bytes(folder / f"{name}.png", png(figure))
     return Picture(name, shows, data_uri(drawn), round(96 * figure.get_figwidth()))
 
 
-def _reliability(cell: Cell, outcomes: Outcomes, ece: Interval) -> Figure:
-    """All seeds in one diagram; the printed ECE is the table's, the mean over seeds."""
-    bins = reliability_bins(outcomes.confidence.ravel(), outcomes.correct.ravel())
-    return reliability_diagram(bins, cell.mean("ece"), cell.name, (ece.low, ece.high))
-
-
-def _views(cell: Cell) -> Figure | None:
-    """Of the first seed that has some; None for a network without transformer."""
-    for run in cell.finished:
-        figure = _views_of(run, cell.name)
-        if figure is not None:
-            return figure
-    return None
-
-
-def _views_of(run: Run, title: str) -> Figure | None:
-    predictions = run.directory.predictions("test")
-    if predictions is None or predictions.warps is None:
-        return None
-    examples = run.directory.evaluation().examples
-    shown = examples.indices
-    return views_grid(
-        examples.images,
-        examples.before,
-        examples.after,
-        predictions.warps[shown][:, :, CORNERS],
-        predictions.labels[shown],
-        np.argmax(predictions.logits[shown], axis=-1),
-        title,
-    )
+def moving_picture(figure: Animation, name: str = "") -> Picture:
+    moving, still = data_uri(figure.moving, "png"), data_uri(figure.still, "png")
+    return Picture(name, figure.title, moving, figure.width, still)

@@ -1,13 +1,17 @@
-"""The results of a study: cells with intervals, each compared with its baseline."""
+"""The results of one or several studies: cells with intervals, each compared with its baseline."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from stnlab.evaluation import Comparison, Interval, Outcomes, bootstrap, compare
-from stnlab.reports.baselines import baseline_of, is_baseline, wanted_baseline
-from stnlab.reports.cells import Cell, Run, read_cells
+from stnlab.errors import StnlabError
+from stnlab.evaluation import Comparison, Interval
+from stnlab.reports.baselines import baseline_of, fits, wanted_baseline
+from stnlab.reports.cells import Cell, Labels, read_cells
+from stnlab.reports.inference import PairFindings, infer
+from stnlab.reports.missing import missing_cells, missing_seeds
+from stnlab.reports.results import Run
 from stnlab.runs import code_version, find_runs
 
 FEW_SEEDS = 5
@@ -17,79 +21,79 @@ FEW_SEEDS = 5
 class Row:
     """A cell and what the report says of it; the intervals are None if it has no results.
 
-    baseline: the cell it is compared with. not_compared: in words, why there is none.
+    baseline: the cell it is compared with. not_compared: in words, why there is none. missing: seeds that other cells
+    have and this one has not.
     """
 
     cell: Cell
     error: Interval | None = None
     ece: Interval | None = None
     baseline: Cell | None = None
-    comparison: Comparison | None = None
+    found: PairFindings | None = None
     not_compared: str | None = None
+    missing: tuple[int, ...] = ()
+
+    @property
+    def comparison(self) -> Comparison | None:
+        return self.found.error if self.found else None
+
+    @property
+    def collapsed(self) -> list[Run]:
+        return [run for run in self.cell.runs if run.collapsed]
+
+    @property
+    def without_results(self) -> list[Run]:
+        return [run for run in self.cell.runs if run.result is None]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a table or a page shows. columns: what varies. unreadable: run -> why it is in no
-    cell. notes: what holds for the study as a whole."""
+    """Everything a table or a page shows. columns: what varies. missing: combinations of it that no run is of.
+    unreadable: run -> why it is in no cell. notes: what holds for the study as a whole. folder: where it is written."""
 
-    study: Path
+    studies: list[Path]
     columns: list[str]
     rows: list[Row]
+    folder: Path
+    missing: list[Labels] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        return self.study.resolve().name
-
-    @property
-    def folder(self) -> Path:
-        return self.study / "report"
+        return " + ".join(study.resolve().name for study in self.studies)
 
     @property
     def runs(self) -> list[Run]:
         return [run for row in self.rows for run in row.cell.runs]
 
 
-def read_study(study: Path, baseline: str | None = None) -> Report:
-    """Read, measure and compare. Raises StnlabError if there is no such study or no such baseline."""
-    cells, unreadable = read_cells(find_runs(study))
+def read_study(studies: Path | Sequence[Path], baseline: str | None = None, folder: Path | None = None) -> Report:
+    """Read, measure and compare; the cells of several studies are one table.
+
+    folder: where the report will be written, by default `report/` in the first study; what was computed for an
+    earlier report is taken from its `cache/`. Raises StnlabError if there is no such study or no such baseline.
+    """
+    studies = [studies] if isinstance(studies, Path) else list(studies)
+    folder = folder or studies[0] / "report"
+    if len({study.resolve() for study in studies}) < len(studies):
+        raise StnlabError(f"{studies[0]}: a study is given twice")
+    cells, unreadable = read_cells([run for study in studies for run in find_runs(study)])
     wanted = wanted_baseline(cells, baseline)
     baselines: list[Cell | str | None] = [
-        baseline_of(cell, cells, wanted) if wanted and cell.finished and not is_baseline(cell, wanted) else None
+        baseline_of(cell, cells, wanted) if wanted and cell.finished and not fits(cell, wanted) else None
         for cell in cells
     ]
-    intervals, comparisons = _intervals(cells), _comparisons(cells, baselines)
+    partners = [found if isinstance(found, Cell) else None for found in baselines]
+    intervals, pairs = infer(cells, partners, folder / "cache" / "statistics.json")
     rows = []
-    for number, (cell, found) in enumerate(zip(cells, baselines, strict=True)):
-        error, ece = intervals.get(number, (None, None))
-        partner, reason = (found, None) if isinstance(found, Cell) else (None, found)
-        rows.append(Row(cell, error, ece, partner, comparisons.get(number), reason))
-    return Report(study, list(cells[0].labels), rows, unreadable, _notes(rows, compared=wanted is not None))
-
-
-def _intervals(cells: Sequence[Cell]) -> dict[int, tuple[Interval, Interval]]:
-    """Number of the cell -> intervals of its error and ECE; cells over the same images are resampled together."""
-    together: dict[bytes, list[tuple[int, Outcomes]]] = defaultdict(list)
-    for number, cell in enumerate(cells):
-        if outcomes := cell.outcomes:
-            together[outcomes.indices.tobytes()].append((number, outcomes))
-    result: dict[int, tuple[Interval, Interval]] = {}
-    for members in together.values():
-        found = bootstrap([outcomes for _, outcomes in members])
-        result |= {number: interval for (number, _), interval in zip(members, found, strict=True)}
-    return result
-
-
-def _comparisons(cells: Sequence[Cell], baselines: Sequence[Cell | str | None]) -> dict[int, Comparison]:
-    """Number of the cell -> its comparison, all corrected together."""
-    pairs = {
-        number: (own, other)
-        for number, (cell, baseline) in enumerate(zip(cells, baselines, strict=True))
-        if isinstance(baseline, Cell) and (own := cell.outcomes) and (other := baseline.outcomes)
-    }
-    return dict(zip(pairs, compare(list(pairs.values())), strict=True))
+    for number, (cell, found, missing) in enumerate(zip(cells, baselines, missing_seeds(cells), strict=True)):
+        ends = intervals.get(number)
+        error, ece = (ends.error, ends.ece) if ends else (None, None)
+        reason = found if isinstance(found, str) else None
+        rows.append(Row(cell, error, ece, partners[number], pairs.get(number), reason, tuple(missing)))
+    notes = _notes(rows, compared=wanted is not None)
+    return Report(studies, list(cells[0].labels), rows, folder, missing_cells(cells), unreadable, notes)
 
 
 def _notes(rows: Sequence[Row], compared: bool) -> list[str]:
@@ -100,6 +104,12 @@ def _notes(rows: Sequence[Row], compared: bool) -> list[str]:
         notes.append(f"{without} of {len(runs)} runs have no results and are in no number; each is named below.")
     if not compared:
         notes.append("No cell is without a transformer, so nothing is compared; name a baseline with baseline=….")
+    collapsed = sum(run.collapsed for run in runs)
+    if collapsed:
+        notes.append(
+            f"{collapsed} of {len(runs)} runs ended with a collapsed transformer (blank or constant views); "
+            "they are marked, and are in the numbers: training does end there."
+        )
     notes += _other_code(runs)
     seeds = {len(row.cell.finished) for row in rows if row.cell.finished}
     if any(1 < count < FEW_SEEDS for count in seeds):
@@ -110,20 +120,18 @@ def _notes(rows: Sequence[Row], compared: bool) -> list[str]:
 
 
 def _other_code(runs: Sequence[Run]) -> list[str]:
-    """One line if results are another version's or commit's work than today's code."""
-    today = code_version()
+    """One line if the results come from more than one commit, or from another version than today's."""
     finished = [run for run in runs if run.result is not None]
-    others = [run for run in finished if any(run.info.get(key) != value for key, value in today.items())]
-    if not others:
-        return []
-    names = sorted({code_name(run.info) for run in others})
-    return [
-        f"{len(others)} of {len(finished)} results were made by other code ({', '.join(names)}) "
-        f"than today's ({code_name(today)})."
-    ]
+    names = sorted({code_name(run.info) for run in finished})
+    if len(names) > 1:
+        return [f"The results were made by different code ({', '.join(names)}): differences may be the code's."]
+    today = code_version()
+    if any(run.info.get("version") != today["version"] for run in finished):
+        return [f"The results were made by other code ({names[0]}) than today's ({code_name(today)})."]
+    return []
 
 
-def code_name(version: dict[str, str | None]) -> str:
+def code_name(version: Mapping[str, Any]) -> str:
     """`stnlab 0.1.0 at 1a2b3c4d5e6f`."""
     commit = version.get("commit")
     return f"stnlab {version.get('version')}" + (f" at {commit}" if commit else "")

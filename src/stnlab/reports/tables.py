@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -9,43 +10,78 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stnlab.evaluation import Reduction
 from stnlab.reports import wording
+from stnlab.reports.measures import Measure, best, measure_called
+from stnlab.reports.pivot import Grid, Place, grid_texts
+from stnlab.reports.results import FIVE
 from stnlab.reports.study import Report, Row
 
-NUMBERS = ("n", "error %", "ECE %", "NLL", "Brier", "Δ error", "p")
-MEASURES = ["error", "error_low", "error_high", "ece", "ece_low", "ece_high", "nll", "brier", "intervals_cover"]
+NUMBERS = ("n", "error %", "ECE %", "gap", "NLL", "Brier", "\u0394 error", "p", "\u0394 ECE", "p ECE")
+NARROWER = (("NLL", "Brier"), ("\u0394 ECE", "p ECE"), ("gap",))
+"""What a terminal that is too narrow does without, in this order."""
+MOST_FINDINGS = 12
+"""What a terminal is told in words; the page has all."""
+MOST_PROBLEMS = 20
+MEASURES = ["error", "error_low", "error_high", "ece", "ece_low", "ece_high", "nll", "brier", "gap", "intervals_cover"]
 COMPARED = ["baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "test", "compared_seeds"]
+COMPARED += ["error_reduction", "error_reduction_low", "error_reduction_high"]
+COMPARED += ["ece_difference", "ece_difference_low", "ece_difference_high", "ece_p", "ece_p_holm"]
 TRAINING = ["val_error", "val_ece", "parameters", "images_seen", "train_seconds"]
-CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, "problems"]
+STATES = ["seeds_missing", "seeds_collapsed", "problems"]
+CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, *STATES]
 """After the columns that tell the cells apart. Fractions, not percent; empty where there is nothing to say."""
+DETAIL = re.compile(r"by_pose/|val/|.*_(low|high)$|.*/class_|invariance/[^/]+/([+-]|x)[\d.]+/")
+"""Measures that are one of many of a kind: they have their figures, and no column."""
 
 
 def numbers(row: Row) -> list[tuple[str, str]]:
-    """What stands under NUMBERS: each value and, beside or below it, its interval; empty where there is none."""
-    count = str(len(row.cell.finished))
+    """What stands under NUMBERS: each value and, beside or below it, its interval; empty where there is none.
+    Beside the number of seeds stand those that failed, are missing, or collapsed."""
+    count = (str(len(row.cell.finished)), wording.state(row))
     if row.error is None or row.ece is None:
-        return [(count, "")] + [("", "")] * (len(NUMBERS) - 1)
-    mean, found = row.cell.mean, row.comparison
+        return [count] + [("", "")] * (len(NUMBERS) - 1)
+    mean, found = row.cell.mean, row.found
     shown = [
-        (count, ""),
+        count,
         (wording.percent(mean("error")), wording.span(row.error.low, row.error.high)),
         (wording.percent(mean("ece")), wording.span(row.ece.low, row.ece.high)),
+        (wording.percent(row.cell.gap, signed=True), ""),
         (f"{mean('nll'):.3f}", ""),
         (f"{mean('brier'):.4f}", ""),
     ]
     if found is None:
-        return [*shown, ("", ""), ("", "")]
-    difference = wording.percent(found.difference, signed=True), wording.span(found.low, found.high, signed=True)
-    return [*shown, difference, (wording.p_value(found.p_holm), "")]
+        return [*shown, *[("", "")] * 4]
+    for one in (found.error, found.ece):
+        difference = wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True)
+        shown += [difference, (wording.p_value(one.p_holm), "")]
+    return shown
+
+
+def best_cells(report: Report) -> dict[str, set[int]]:
+    """Of the columns of NUMBERS that are marked: the numbers of the rows that are best."""
+    named = {"error %": "error", "ECE %": "ece", "NLL": "nll", "Brier": "brier"}
+    return {column: best(report.rows, measure_called(name)) for column, name in named.items()}
 
 
 def to_csv(report: Report) -> bytes:
-    """One line a cell: what tells it from the others, then CSV_COLUMNS, numbers to the last digit."""
+    """One line a cell: what tells it from the others, CSV_COLUMNS, then the other measures of `metrics.json` that are
+    no detail, under their names there, as means over seeds; numbers to the last digit."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*report.columns, *CSV_COLUMNS], lineterminator="\n")
+    more = scalars(report)
+    writer = csv.DictWriter(buffer, [*report.columns, *CSV_COLUMNS, *more], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.cell.labels | _csv_values(row) for row in report.rows)
+    for row in report.rows:
+        means = {name: row.cell.mean(name) for name in more if row.cell.values(name)}
+        writer.writerow(row.cell.labels | _csv_values(row) | means)
     return buffer.getvalue().encode()
+
+
+def scalars(report: Report) -> list[str]:
+    """Names of the measures that some run has and CSV_COLUMNS have not."""
+    every = dict.fromkeys(name for run in report.runs if run.result for name in run.result.metrics)
+    known = {f"test/{name}" for name in (*FIVE, "gap")}
+    return sorted(name for name in every if not DETAIL.match(name) and name not in known)
 
 
 def _csv_values(row: Row) -> dict[str, str | float]:
@@ -54,18 +90,24 @@ def _csv_values(row: Row) -> dict[str, str | float]:
     values: dict[str, str | float] = {
         "n_seeds": len(finished),
         "seeds": " ".join(str(run.seed) for run in finished),
+        "seeds_missing": " ".join(map(str, row.missing)),
+        "seeds_collapsed": " ".join(str(run.seed) for run in row.collapsed),
         "problems": "; ".join(problems),
     }
     if outcomes := row.cell.outcomes:
         values["n_images"] = len(outcomes.indices)
-        values |= {name: row.cell.mean(name) for name in ("error", "ece", "nll", "brier")}
+        values |= {name: row.cell.mean(name) for name in ("error", "ece", "nll", "brier")} | {"gap": row.cell.gap}
     if row.error and row.ece:
         values |= {"error_low": row.error.low, "error_high": row.error.high, "intervals_cover": row.error.covers}
         values |= {"ece_low": row.ece.low, "ece_high": row.ece.high}
-    if (found := row.comparison) and row.baseline:
+    if (both := row.found) and (found := row.comparison) and row.baseline:
         values |= {"baseline": row.baseline.name, "p": found.p, "p_holm": found.p_holm, "test": found.test}
         values |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
-        values["compared_seeds"] = found.n_seeds
+        values |= {"compared_seeds": found.n_seeds, "ece_p": both.ece.p, "ece_p_holm": both.ece.p_holm}
+        for name, one in (("error_reduction", both.reduction), ("ece_difference", both.ece)):
+            if one is not None:
+                observed = one.value if isinstance(one, Reduction) else one.difference
+                values |= {name: observed, f"{name}_low": one.low, f"{name}_high": one.high}
     return values | _training_values(row)
 
 
@@ -80,12 +122,18 @@ def _training_values(row: Row) -> dict[str, float]:
     }
 
 
-def to_markdown(report: Report) -> bytes:
-    """Title, table, what its intervals cover, findings, and what is missing."""
-    header = [*report.columns, *NUMBERS]
-    lines = [f"# {report.name}", "", _line(header), _line(["---"] * len(report.columns) + ["---:"] * len(NUMBERS))]
-    for row in report.rows:
-        shown = [f"{value} ({span})" if span else value for value, span in numbers(row)]
+def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Measure] = ()) -> bytes:
+    """Title, grids, table, what its intervals cover, findings, and what is missing. The best is bold."""
+    lines = [f"# {report.name}", ""]
+    for measure in measures if grid else ():
+        lines += _grid_lines(report, grid, measure) if grid else []
+    lines += [_line([*report.columns, *NUMBERS]), _line(["---"] * len(report.columns) + ["---:"] * len(NUMBERS))]
+    marked = best_cells(report)
+    for number, row in enumerate(report.rows):
+        shown = []
+        for column, (value, span) in zip(NUMBERS, numbers(row), strict=True):
+            strong = f"**{value}**" if value and number in marked.get(column, ()) else value
+            shown.append(f"{strong} ({span})" if span else strong)
         lines.append(_line([*row.cell.labels.values(), *shown]))
     lines += ["", *(f"{line}  " for line in wording.coverage(report)), ""]
     lines += [f"- {sentence}" for sentence in wording.findings(report)]
@@ -94,20 +142,45 @@ def to_markdown(report: Report) -> bytes:
     return ("\n".join(lines).rstrip() + "\n").encode()
 
 
+def _grid_lines(report: Report, grid: Grid, measure: Measure) -> list[str]:
+    """One measure of a grid as a Markdown table with its title."""
+    header = [*grid.down, *(" ".join(column) for column in grid.columns)]
+    lines = [f"**{measure.heading}**", "", _line(header)]
+    lines.append(_line(["---"] * len(grid.down) + ["---:"] * len(grid.columns)))
+    for row, places in grid_texts(report, grid, measure):
+        texts = [_place_text(place) for place in places]
+        lines.append(_line([*row, *texts]))
+    return [*lines, ""]
+
+
+def _place_text(place: Place) -> str:
+    value = f"**{place.value}**" if place.best else place.value
+    return f"{value} ({place.inside})".strip() if place.inside else value
+
+
 def print_table(report: Report, console: Console) -> None:
-    """The table, its footnotes, the findings and the missing runs. A narrow terminal does without NLL and Brier."""
-    whole = _table(report, NUMBERS)
-    fits = console.measure(whole, options=console.options.update(max_width=1000)).maximum <= console.width
-    console.print(whole if fits else _table(report, [name for name in NUMBERS if name not in ("NLL", "Brier")]))
+    """The table, its footnotes, the findings and the missing runs. A narrow terminal gets fewer columns."""
+    names, width = list(NUMBERS), console.options.update(max_width=1000)
+    for dropped in NARROWER:
+        if console.measure(_table(report, names), options=width).maximum <= console.width:
+            break
+        names = [name for name in names if name not in dropped]
+    console.print(_table(report, names))
     for line in wording.coverage(report):
         console.print(Text(line, style="dim"))
     console.print()
-    for sentence in wording.findings(report):
+    findings = wording.findings(report)
+    for sentence in findings[:MOST_FINDINGS]:
         console.print(Text(sentence.replace("`", "")))
+    if len(findings) > MOST_FINDINGS:
+        console.print(Text(f"{len(findings) - MOST_FINDINGS} more comparisons are on the page.", style="dim"))
     for note in report.notes:
         console.print(Text(note, style="yellow"))
-    for name, problem in wording.problems(report):
+    problems = wording.problems(report)
+    for name, problem in problems[:MOST_PROBLEMS]:
         console.print(Text(f"{name}: {problem}", style="red"))
+    if len(problems) > MOST_PROBLEMS:
+        console.print(Text(f"{len(problems) - MOST_PROBLEMS} more such runs are on the page.", style="red"))
 
 
 def _table(report: Report, names: Sequence[str]) -> Table:
@@ -119,20 +192,22 @@ def _table(report: Report, names: Sequence[str]) -> Table:
         table.add_column(Text(column.replace(".", ".\n")), overflow="fold", min_width=5)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for row in report.rows:
+    marked = best_cells(report)
+    for number, row in enumerate(report.rows):
         style = "" if row.cell.finished else "red"
         labels = [Text(value, style=style) for value in row.cell.labels.values()]
         values = dict(zip(NUMBERS, numbers(row), strict=True))
-        table.add_row(*labels, *(_two_lines(*values[name]) for name in names))
+        shown = [_two_lines(*values[name], strong=number in marked.get(name, ())) for name in names]
+        table.add_row(*labels, *shown)
     return table
 
 
-def _two_lines(value: str, span: str) -> Text:
+def _two_lines(value: str, span: str, strong: bool) -> Text:
     """The interval below its value, as short as can be."""
-    text = Text(value)
+    text = Text(value, style="bold" if strong else "")
     if span:
         joined = "\N{HORIZONTAL ELLIPSIS}" if "\N{MINUS SIGN}" in span else "\N{EN DASH}"
-        text.append("\n" + span.replace(" to ", joined), style="dim")
+        text.append("\n" + span.replace(" to ", joined).replace(", ", "\n"), style="dim")
     return text
 
 

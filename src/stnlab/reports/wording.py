@@ -1,5 +1,7 @@
 """Numbers and findings in words: the same in the terminal, in Markdown and on the page."""
 
+from stnlab.reports.cells import ABSENT, Cell
+from stnlab.reports.inference import PairFindings
 from stnlab.reports.study import Report, Row
 
 SIGNIFICANT = 0.05
@@ -25,27 +27,80 @@ def p_value(p: float) -> str:
 
 
 def findings(report: Report) -> list[str]:
-    """One sentence for each comparison, and for each cell that could not be compared; names between backticks."""
+    """What was found of each cell that was compared, or why it was not; names between backticks."""
     return [finding(row) for row in report.rows if row.comparison or row.not_compared]
 
 
 def finding(row: Row) -> str:
-    """`input affine` has 2.10 points less error than `none` (95% interval …): significantly better."""
-    found = row.comparison
-    if found is None or row.baseline is None:
+    """`input affine` has 2.10 points less error than `none` … : significantly better. Then of its calibration."""
+    if row.found is None or row.baseline is None:
         return f"`{row.cell.name}` is not compared: {row.not_compared}."
+    return f"{_of_error(row, row.found, row.baseline)} {_of_calibration(row, row.found, row.baseline)}"
+
+
+def _of_error(row: Row, both: PairFindings, baseline: Cell) -> str:
+    found = both.error
     less = found.difference < 0
     low, high = (-found.high, -found.low) if less else (found.low, found.high)
     amount = f"{percent(abs(found.difference))} points {'less' if less else 'more'} error than"
     over = found.covers.replace("seeds", f"{found.n_seeds} seeds")
-    p = p_value(found.p_holm)
     verdict = "no significant difference"
     if found.p_holm < SIGNIFICANT:
-        verdict = f"significantly {'better' if less else 'worse'}"
+        verdict = f"significantly {'better' if less else 'worse'}{_only_this_seed(found.n_seeds)}"
     return (
-        f"`{row.cell.name}` has {amount if found.difference else 'the same error as'} `{row.baseline.name}` "
-        f"(95% interval {span(low, high)}, over {over}; {found.test}, p {p if p[0] == '<' else '= ' + p}): {verdict}."
+        f"`{row.cell.name}` has {amount if found.difference else 'the same error as'} `{baseline.name}` "
+        f"(95% interval {span(low, high)}, over {over}; {found.test}, {_p(found.p_holm)}): {verdict}.{_reduced(both)}"
     )
+
+
+def _only_this_seed(seeds: int) -> str:
+    return "" if seeds > 1 else ", as far as one seed can say"
+
+
+def _reduced(both: PairFindings) -> str:
+    """The relative size: `It makes 32% fewer errors (26 to 38%).`"""
+    found = both.reduction
+    if found is None or not found.value:
+        return ""
+    ends = sorted((found.low, found.high), key=lambda end: end if found.value > 0 else -end)
+    sign = 1 if found.value > 0 else -1
+    kind = "fewer" if found.value > 0 else "more"
+    low, high = (f"{100 * sign * end:z.0f}".replace("-", "\N{MINUS SIGN}") for end in ends)
+    return f" It makes {100 * abs(found.value):.0f}% {kind} errors ({low} to {high}%)."
+
+
+def _of_calibration(row: Row, both: PairFindings, baseline: Cell) -> str:
+    found = both.ece
+    less = found.difference < 0
+    low, high = (-found.high, -found.low) if less else (found.low, found.high)
+    verdict = "no significant difference in calibration"
+    if found.p_holm < SIGNIFICANT:
+        verdict = f"significantly {'better' if less else 'worse'} calibrated{_only_this_seed(both.error.n_seeds)}"
+    return (
+        f"Its ECE is {percent(abs(found.difference))} points {'lower' if less else 'higher'} "
+        f"({span(low, high)}; paired bootstrap, {_p(found.p_holm)}): {verdict}; "
+        f"it is {confident(found.gap)}, `{baseline.name}` {confident(found.baseline_gap)}."
+    )
+
+
+def confident(gap: float) -> str:
+    """`overconfident by 0.31 points`."""
+    if abs(gap) < 0.5e-4:
+        return "as confident as it is right"
+    return f"{'over' if gap > 0 else 'under'}confident by {percent(abs(gap))} points"
+
+
+def _p(p: float) -> str:
+    text = p_value(p)
+    return f"p {text if text[0] == '<' else '= ' + text}"
+
+
+def state(row: Row) -> str:
+    """`1 failed, seed 2 missing, 1 collapsed`: what a table says beside the number of seeds; empty if all is well."""
+    failed = sum(run.info.get("state") == "failed" for run in row.without_results)
+    unfinished = len(row.without_results) - failed
+    counts = [(failed, "failed"), (unfinished, "unfinished"), (len(row.missing), "missing")]
+    return ", ".join(f"{count} {what}" for count, what in [*counts, (len(row.collapsed), "collapsed")] if count)
 
 
 def coverage(report: Report) -> list[str]:
@@ -63,6 +118,7 @@ def coverage(report: Report) -> list[str]:
         f"Intervals are 95%, over {scopes[tuple(sorted(several))]}.",
         "ECE: expected calibration error, 15 bins of equal width. That of a finite sample is biased upwards; "
         "its interval takes the bias off, and so reaches further down than up.",
+        "Gap: mean confidence minus accuracy in percentage points; positive is overconfident, negative underconfident.",
         "NLL: negative log-likelihood in nats. Brier: squared error summed over classes, 0 to 2.",
     ]
     compared = [row.comparison for row in report.rows if row.comparison]
@@ -73,10 +129,27 @@ def coverage(report: Report) -> list[str]:
             "Δ error: difference to the baseline in percentage points, over the same test images and shared seeds; "
             f"p: {tests}, two-sided{count}."
         )
+        lines.append(
+            "\u0394 ECE: the same of the ECE, by the paired hierarchical bootstrap with and without its estimate of "
+            "the bias, whichever finds less; rough where one of the two is next to perfectly calibrated. p ECE is "
+            "corrected in the same way."
+        )
+        lines.append("Bold: the lowest, on each data set.")
     return lines
 
 
 def problems(report: Report) -> list[tuple[str, str]]:
-    """Name of each run without results, and why."""
+    """Name of each run without results, that collapsed, or that is missing altogether, and why or which."""
     found = [(run.directory.name, run.problem) for run in report.runs if run.problem]
-    return found + list(report.unreadable.items())
+    found += list(report.unreadable.items())
+    found += [
+        (run.directory.name, "collapsed: a transformer ends with blank or constant views; its results count")
+        for run in report.runs
+        if run.collapsed
+    ]
+    for row in report.rows:
+        if row.missing:
+            seeds = f"seed{'s' if len(row.missing) > 1 else ''} {', '.join(map(str, row.missing))}"
+            found.append((row.cell.name, f"missing: {seeds}, which other cells have"))
+    names = [" ".join(value for value in one.values() if value != ABSENT) for one in report.missing]
+    return found + [(name, "missing: no run is of this combination") for name in names]

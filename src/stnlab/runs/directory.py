@@ -5,7 +5,7 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -112,9 +112,10 @@ class RunDirectory:
         except filelock.Timeout:
             return True
 
-    def predictions(self, split: Literal["val", "test"]) -> Predictions | None:
-        """The arrays of a split, None if the run has no such split."""
-        return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz"), split)
+    def predictions(self, split: Literal["val", "test"], fields: Collection[str] | None = None) -> Predictions | None:
+        """The arrays of a split, None if the run has no such split. fields: those to read, if not all are needed."""
+        names = None if fields is None else {f"{split}/{field}" for field in fields}
+        return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz", names), split)
 
     def evaluation(self) -> Evaluation:
         return Evaluation.from_arrays(files.read_arrays(self.path / "evaluation.npz"))

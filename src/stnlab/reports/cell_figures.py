@@ -1,0 +1,157 @@
+"""Figures of one cell: what its runs said, saw and straightened. Each function yields (suffix of the name, figure)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from stnlab.evaluation import confidences, reliability_bins
+from stnlab.figures import (
+    class_means_grid,
+    frames_animation,
+    last_frame,
+    rectification_chart,
+    reliability_diagram,
+    views_grid,
+)
+from stnlab.figures.frames import GAP, MOST, SIDE
+from stnlab.reports.cells import Cell
+from stnlab.reports.results import Run
+from stnlab.reports.study import Row
+from stnlab.runs import CORNERS, Evaluation
+
+UNITS = {
+    "rotation": "circular std of the angle (degrees)",
+    "scale": "std of log2 of the scale",
+    "shift": "root mean square shift (pixels)",
+    "corners": "corner displacement (pixels)",
+}
+"""What is left of each parameter, as `rectification/<transformer>/<parameter>/residual` measures it."""
+
+
+@dataclass(frozen=True)
+class Animation:
+    """An animated PNG, its last frame, what it shows and its width in CSS pixels."""
+
+    moving: bytes
+    still: bytes
+    title: str
+    width: int
+
+
+Figures = Iterator[tuple[str, Figure | Animation]]
+
+
+def reliability(row: Row) -> Figures:
+    """All seeds in one diagram; the printed ECE is the table's, the mean over seeds. Then the same after temperature
+    scaling, each seed by its own temperature, if that is known."""
+    cell, outcomes = row.cell, row.cell.outcomes
+    if outcomes is None or row.ece is None:
+        return
+    bins = reliability_bins(outcomes.confidence.ravel(), outcomes.correct.ravel())
+    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, (row.ece.low, row.ece.high))
+    scaled = [run for run in cell.finished if run.result and "temperature/value" in run.result.metrics]
+    if scaled:
+        said = [_cooled(run) for run in scaled]
+        confidence, correct = (np.concatenate(parts) for parts in zip(*said, strict=True))
+        temperature = cell.mean("temperature/value")
+        ece = cell.mean("temperature/ece")
+        note = f"T = {temperature:.2f}"
+        yield "scaled", reliability_diagram(reliability_bins(confidence, correct), ece, cell.name, note=note)
+
+
+def _cooled(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    said = run.directory.predictions("test", ("logits", "labels", "indices"))
+    assert said is not None and run.result is not None
+    return confidences(said.logits / run.result.metrics["temperature/value"], said.labels)
+
+
+def rectified(row: Row) -> Figures:
+    """A chart for each transformer and each parameter that is measured for each class."""
+    names = sorted({name for run in row.cell.finished if run.result for name in run.result.metrics})
+    heads = dict.fromkeys(tuple(name.split("/")[1:3]) for name in names if name.startswith("rectification/"))
+    for number, parameter in heads:
+        prefix = f"rectification/{number}/{parameter}"
+        classes = [name.split("/")[3].removeprefix("class_") for name in names if name.startswith(f"{prefix}/class_")]
+        shown = {label: _spread(row.cell, f"{prefix}/class_{label}") for label in sorted(set(classes), key=_number)}
+        found = {label: spread for label, spread in [*shown.items(), ("all", _spread(row.cell, prefix))] if spread}
+        if shown and found:
+            title = row.cell.name + (f", transformer {int(number) + 1}" if len({one for one, _ in heads}) > 1 else "")
+            unit = UNITS.get(parameter, parameter)
+            yield f"{number}-{parameter}", rectification_chart(found, unit, title)
+
+
+def _spread(cell: Cell, prefix: str) -> tuple[float, float] | None:
+    before, after = cell.values(f"{prefix}/input"), cell.values(f"{prefix}/residual")
+    return (float(np.mean(before)), float(np.mean(after))) if before and after else None
+
+
+def _number(label: str) -> tuple[int, str]:
+    return (int(label), "") if label.isdigit() else (len(label), label)
+
+
+def class_means(row: Row) -> Figures:
+    """Of the first seed that has some."""
+    for run, evaluation in _evaluations(row.cell):
+        for number, (before, after) in enumerate(evaluation.class_means):
+            yield f"{number}", class_means_grid(before, after, _title(row.cell, run, number, evaluation.class_means))
+        if evaluation.class_means:
+            return
+
+
+def views(row: Row) -> Figures:
+    """Of the first seed that has some; nothing for a network without transformer."""
+    for run, evaluation in _evaluations(row.cell):
+        said = run.directory.predictions("test", ("logits", "labels", "indices", "warps"))
+        examples = evaluation.examples
+        if said is not None and said.warps is not None and examples.before:
+            shown = examples.indices
+            yield (
+                "",
+                views_grid(
+                    examples.images,
+                    examples.before,
+                    examples.after,
+                    said.warps[shown][:, :, CORNERS],
+                    said.labels[shown],
+                    np.argmax(said.logits[shown], axis=-1),
+                    row.cell.name,
+                ),
+            )
+            return
+
+
+def frames(row: Row) -> Figures:
+    """Of the first seed that has some, an animation for each transformer."""
+    for run, evaluation in _evaluations(row.cell):
+        if evaluation.frames is None or not evaluation.examples.before:
+            continue
+        found = evaluation.frames
+        for number, seen in enumerate(found.views):
+            before = evaluation.examples.before[number][: seen.shape[1]]
+            parts = found.epochs, before, seen, found.corners[:, :, number]
+            width = min(seen.shape[1], MOST) * (SIDE + GAP) - GAP
+            title = _title(row.cell, run, number, found.views)
+            yield f"{number}", Animation(frames_animation(*parts), last_frame(*parts), title, width)
+        return
+
+
+def _title(cell: Cell, run: Run, number: int, of: Sequence[object]) -> str:
+    seed = f", seed {run.seed}" if len(cell.finished) > 1 else ""
+    return cell.name + seed + (f", transformer {number + 1}" if len(of) > 1 else "")
+
+
+def _evaluations(cell: Cell) -> Iterator[tuple[Run, Evaluation]]:
+    for run in cell.finished:
+        yield run, run.directory.evaluation()
+
+
+KINDS: dict[str, Callable[[Row], Figures]] = {
+    "reliability": reliability,
+    "views": views,
+    "frames": frames,
+    "means": class_means,
+    "rectification": rectified,
+}
+"""Name of each kind, which its files begin with, and what draws it."""

@@ -1,0 +1,60 @@
+"""The command line of a report: studies, then options that read `key=value`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stnlab.errors import StnlabError, nearest
+
+USAGE = "python -m stnlab.report runs/<study> [more studies] [rows=placement columns=data] [baseline=placement=none]"
+HELP = """\
+rows, columns   what varies and is laid out in rows and columns, like rows=placement,transform columns=data
+measures        what the grid shows, names of metrics.json: measures=test/error,test/ece,invariance/rotation/accuracy
+baseline        the cell that others are compared with, like placement=deep,placement.depth=1 (default placement=none)
+cells           whose figures are drawn: cells=placement=input, or cells=all (default: baselines and best, 12 in all)
+output          the folder that is written (default: report/ in the first study)
+--runs          a page for each run too; one that is up to date is left alone"""
+DEFAULT_MEASURES = ("test/error", "test/ece")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user wants to be different. rows, columns: empty is chosen automatically."""
+
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    baseline: str | None = None
+    cells: str | None = None
+    output: Path | None = None
+    runs: bool = False
+
+
+KEYS = ("rows", "columns", "measures", "baseline", "cells", "output")
+
+
+def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
+    """Studies and options. Raises StnlabError, one line, for anything else."""
+    studies: list[Path] = []
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if argument == "--runs":
+            continue
+        if argument.startswith("-"):
+            raise StnlabError(f"{argument}: no such option; {USAGE}")
+        if not equals or Path(argument).is_dir():
+            studies.append(Path(argument))
+        elif key not in KEYS:
+            raise StnlabError(f"{argument}: no such option{nearest(key, KEYS)}")
+        elif key in given:
+            raise StnlabError(f"{key}= is given twice: {given[key]} and {value}")
+        elif not value:
+            raise StnlabError(f"{argument}: needs a value; {USAGE}")
+        else:
+            given[key] = value
+    if not studies:
+        raise StnlabError(f"a path comes first: {USAGE}")
+    lists = {key: tuple(given.pop(key).split(",")) for key in ("rows", "columns", "measures") if key in given}
+    output = Path(given.pop("output")) if "output" in given else None
+    return studies, Options(**lists, **given, output=output, runs="--runs" in arguments)  # type: ignore[arg-type]

@@ -1,0 +1,134 @@
+"""A page for each run: everything that is known of it. Written again only when the run or the code has changed."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from matplotlib.figure import Figure
+
+from stnlab.errors import StnlabError
+from stnlab.evaluation import Interval
+from stnlab.figures import data_uri, svg
+from stnlab.reports import cell_figures, line_figures
+from stnlab.reports.cell_figures import Animation
+from stnlab.reports.cells import Cell
+from stnlab.reports.kept import digest
+from stnlab.reports.page import command, facts, templates
+from stnlab.reports.pictures import Picture, moving_picture
+from stnlab.reports.results import Run
+from stnlab.reports.study import Report, Row
+from stnlab.runs.files import write_bytes
+
+TITLES = {
+    "reliability": "Calibration",
+    "pose": "By pose",
+    "orbit": "Invariance",
+    "views": "What the transformer looks at",
+    "frames": "Over the epochs of training",
+    "rectification": "Rectification",
+    "means": "Mean image of each class",
+    "curves": "Learning curve",
+}
+
+
+def write_run_pages(report: Report, folder: Path, wanted: bool) -> dict[str, str]:
+    """Path of a run -> address of its page, relative to the report. Writes those that are missing or out of date if
+    they are wanted; else those that an earlier report wrote and are still true are linked."""
+    pages: dict[str, str] = {}
+    if wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+    several = len(report.studies) > 1
+    for row in report.rows:
+        for run in row.cell.runs:
+            name = f"{run.study}-{run.directory.name}" if several else run.directory.name
+            path, made_of = folder / f"{name}.html", digest(run.made_of, row.cell.name, report.name)
+            fresh = path.exists() and _noted(path) == made_of
+            if wanted and not fresh:
+                write_bytes(path, _page(report, row.cell, run, made_of))
+            if wanted or fresh:
+                pages[str(run.directory.path)] = f"{folder.name}/{path.name}"
+    return pages
+
+
+def _noted(path: Path) -> str | None:
+    with path.open(encoding="utf-8") as file:
+        found = re.search(r'name="stnlab-made-of" content="(\w+)"', file.read(1000))
+    return found[1] if found else None
+
+
+def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
+    sections, undrawn = _sections(cell, run)
+    metrics = run.result.metrics if run.result else {}
+    known = {key: value for key, value in run.info.items() if key not in ("overrides", "error", "schema", "state")}
+    page = templates().get_template("run.html.j2")
+    text = page.render(
+        made_of=made_of,
+        study=report.name,
+        name=run.directory.name,
+        cell=cell.name,
+        seed=run.seed,
+        problem=run.problem,
+        facts=facts([run])
+        | {key: str(value) for key, value in known.items() if key in ("python", "torch", "parameters")},
+        command=command(cell, [run], run.study),
+        undrawn=undrawn,
+        sections=sections,
+        measures=_measures(metrics),
+        explained=False,
+        config=yaml.safe_dump(run.directory.config, sort_keys=False),
+        info=json.dumps(run.info, indent=2),
+        path=run.directory.path,
+    )
+    return text.encode()
+
+
+def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
+    """Name, value, interval if there is one and explanation of each."""
+    found = []
+    for name, value in metrics.items():
+        stem = name.removesuffix("_low").removesuffix("_high")
+        if stem != name and stem in metrics:
+            continue
+        ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
+        span = f"{ends[0]:.5g} to {ends[1]:.5g}" if ends[0] is not None and ends[1] is not None else ""
+        found.append((name, f"{value:.5g}", span, ""))
+    return found
+
+
+def _sections(cell: Cell, run: Run) -> tuple[list[tuple[str, list[Picture]]], list[str]]:
+    """Titles and figures, and what could not be drawn."""
+    name = f"{cell.name}, seed {run.seed}"
+    row = Row(replace(cell, runs=[run]), *_own_intervals(run))
+    drawn: dict[str, list[Picture]] = {}
+    undrawn = []
+    for kind, make in cell_figures.KINDS.items():
+        try:
+            drawn[kind] = [_picture(figure, f"{kind} of {name}") for _, figure in make(row)]
+        except StnlabError as error:
+            undrawn.append(f"{kind} is not drawn: {error}")
+    for kind, make_lines in line_figures.KINDS.items():
+        try:
+            drawn[kind] = [_picture(figure, f"{kind} of {name}") for _, figure in make_lines([row], "")]
+        except StnlabError as error:
+            undrawn.append(f"{kind} is not drawn: {error}")
+    return [(title, drawn[kind]) for kind, title in TITLES.items() if drawn.get(kind)], undrawn
+
+
+def _own_intervals(run: Run) -> tuple[Interval | None, Interval | None]:
+    """Of its error and ECE, as the run noted them; without any, the observed value is all that is known."""
+    if run.result is None:
+        return None, None
+    metrics, covers = run.result.metrics, "test images only"
+    error, ece = (
+        Interval(metrics.get(f"{name}_low", metrics[name]), metrics.get(f"{name}_high", metrics[name]), covers)
+        for name in ("test/error", "test/ece")
+    )
+    return error, ece
+
+
+def _picture(figure: Figure | Animation, shows: str) -> Picture:
+    if isinstance(figure, Animation):
+        return moving_picture(figure)
+    return Picture("", shows, data_uri(svg(figure)), round(96 * figure.get_figwidth()))
