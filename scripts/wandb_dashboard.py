@@ -92,7 +92,7 @@ def sections() -> list[tuple[str, str, list[Any]]]:
                 bars("accuracy outside the training range", "invariance/rotation/outside/accuracy"),
                 bars("agreement", "invariance/rotation/agreement"),
                 bars("total variation", "invariance/rotation/total_variation"),
-                pictures("over the orbit, and by pose", "orbits", "by_pose"),
+                pictures("over the orbit, and by pose", "orbit_rotation", "by_pose_rotation"),
             ],
         ),
         (
@@ -103,7 +103,7 @@ def sections() -> list[tuple[str, str, list[Any]]]:
                 bars("spread of angles before", "rectification/0/rotation/input"),
                 bars("spread of angles after", "rectification/0/rotation/residual"),
                 bars("collapsed", "health/collapsed"),
-                pictures("views", "views", "class_means"),
+                pictures("views", "views", "class_means_0"),
                 table("predictions"),
             ],
         ),

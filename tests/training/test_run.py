@@ -75,7 +75,7 @@ def test_a_streamed_run_is_the_same_run_with_the_same_results(train: Train):
     assert streamed.name == held.name
     assert (streamed.path / "metrics.csv").read_bytes() == (held.path / "metrics.csv").read_bytes()
     assert (streamed.path / "metrics.json").read_bytes() == (held.path / "metrics.json").read_bytes()
-    assert np.array_equal(streamed.examples().images, held.examples().images)
+    assert np.array_equal(streamed.evaluation().examples.images, held.evaluation().examples.images)
     assert multiprocessing.active_children() == []
 
 
@@ -177,7 +177,7 @@ def test_a_transformer_without_freedom_starts_and_ends_as_the_plain_network(trai
 def test_a_run_at_work_is_left_alone(train: Train):
     run = train()
     with run.lock(), pytest.raises(StnlabError, match="another process"):
-        train("fresh=true")
+        train("fresh=true", "busy=skip")
     assert run.state == "done"
 
 

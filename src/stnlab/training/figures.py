@@ -9,12 +9,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stnlab.evaluation.calibration import confidences, ece, reliability_bins
+from stnlab.figures.by_pose import pose_curves, poses_of
+from stnlab.figures.orbits import orbit_curve, orbit_curves
+from stnlab.figures.rectification import class_means_grid
 from stnlab.figures.reliability import reliability_diagram
 from stnlab.figures.style import png
 from stnlab.figures.views import views_grid
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.predictions import CORNERS, Predictions
+
+
+Figures = dict[str, Figure]
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,7 @@ def run_figures(run: RunDirectory) -> dict[str, Figure]:
     test = run.predictions("test")
     assert test is not None
     results = Results(run.metrics, test, run.evaluation())
-    drawn = {name: draw(results) for name, draw in FIGURES.items()}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    return {name: figure for draw in FIGURES for name, figure in draw(results).items()}
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -41,20 +46,43 @@ def pixels(figure: Figure) -> np.ndarray:
     return (picture[:, :, :3] * 255).astype(np.uint8)
 
 
-def _reliability(results: Results) -> Figure:
+def _reliability(results: Results) -> Figures:
     confidence, correct = confidences(results.test.logits, results.test.labels)
-    return reliability_diagram(reliability_bins(confidence, correct), ece(confidence, correct))
+    bins = reliability_bins(confidence, correct)
+    return {"reliability": reliability_diagram(bins, ece(confidence, correct))}
 
 
-def _views(results: Results) -> Figure | None:
+def _by_pose(results: Results) -> Figures:
+    curves = poses_of(results.metrics)
+    return {f"by_pose_{name}": pose_curves(name, {"error": [curve]}) for name, curve in curves.items()}
+
+
+def _orbits(results: Results) -> Figures:
+    return {
+        f"orbit_{name}": orbit_curves(
+            name,
+            {name: [orbit_curve(orbit.values, orbit.canonical, orbit.labels, orbit.predicted, orbit.variation)]},
+            orbit.training,
+        )
+        for name, orbit in results.evaluation.orbits.items()
+    }
+
+
+def _views(results: Results) -> Figures:
     test, examples = results.test, results.evaluation.examples
     if test.warps is None or not examples.before:
-        return None
+        return {}
     rows = examples.indices
     corners = test.warps[rows][:, :, list(CORNERS)]
     predicted = test.logits[rows].argmax(-1)
-    return views_grid(examples.images, examples.before, examples.after, corners, test.labels[rows], predicted)
+    grid = views_grid(examples.images, examples.before, examples.after, corners, test.labels[rows], predicted)
+    return {"views": grid}
 
 
-FIGURES: dict[str, Callable[[Results], Figure | None]] = {"reliability": _reliability, "views": _views}
-"""Name -> how it is drawn, None where a run has not what it shows. Loggers show each as `figures/<name>`."""
+def _class_means(results: Results) -> Figures:
+    means = results.evaluation.class_means
+    return {f"class_means_{number}": class_means_grid(*pair) for number, pair in enumerate(means)}
+
+
+FIGURES: tuple[Callable[[Results], Figures], ...] = (_reliability, _by_pose, _orbits, _views, _class_means)
+"""Each draws what the run has of its kind, by name. Loggers show each as `figures/<name>`."""
