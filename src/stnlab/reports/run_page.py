@@ -76,7 +76,6 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
         undrawn=undrawn,
         sections=sections,
         measures=_measures(metrics),
-        explained=False,
         config=yaml.safe_dump(run.directory.config, sort_keys=False),
         info=json.dumps(run.info, indent=2),
         path=run.directory.path,
@@ -84,8 +83,8 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
     return text.encode()
 
 
-def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval if there is one and explanation of each."""
+def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
+    """Name, value and interval if there is one."""
     found = []
     for name, value in metrics.items():
         stem = name.removesuffix("_low").removesuffix("_high")
@@ -93,7 +92,7 @@ def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
             continue
         ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
         span = f"{ends[0]:.5g} to {ends[1]:.5g}" if ends[0] is not None and ends[1] is not None else ""
-        found.append((name, f"{value:.5g}", span, ""))
+        found.append((name, f"{value:.5g}", span))
     return found
 
 
