@@ -23,8 +23,12 @@ PROBE = """<script>addEventListener("load", () => {
   const box = document.querySelector(".filter input");
   if (box) { box.value = "rotation_scale"; box.dispatchEvent(new Event("input")); }
   const count = document.querySelector(".filter output")?.textContent;
-  const found = { scrolls: document.documentElement.scrollWidth > innerWidth, broken: [...document.images].filter((one) => !one.complete || !one.naturalWidth).length,
-    images: document.images.length, count, buttons: document.querySelectorAll(".moving button:not([hidden])").length };
+  const images = [...document.images];
+  const found = {
+    scrolls: document.documentElement.scrollWidth > innerWidth,
+    broken: images.filter((one) => !one.complete || !one.naturalWidth).length,
+    images: images.length, count,
+    buttons: document.querySelectorAll(".moving button:not([hidden])").length };
   document.documentElement.dataset.found = JSON.stringify(found);
 });</script></body>"""
 
