@@ -63,7 +63,7 @@ def test_a_run_from_before_there_were_orbits(run: RunDirectory, capsys: pytest.C
 def test_report_needs_nothing_but_the_files(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
     assert report.main([str(run.path.parent)]) == 0
     written = {path.name for path in (run.path.parent / "report").iterdir()}
-    assert {"index.html", "results.csv", "results.md"} <= written
+    assert {"index.html", "results.csv", "results.md", "results.tex"} <= written
     assert "input" in capsys.readouterr().out
     assert report.main([str(run.path.parent), "baseline=placement=input"]) == 0
     with pytest.raises(StnlabError, match="basline=x: no such option"):

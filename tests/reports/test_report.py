@@ -6,11 +6,19 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from stnlab.reports import print_report, write_report
+from stnlab.errors import StnlabError
+from stnlab.reports import Options, print_report, read_study, write_report
 from stnlab.reports.cells import ABSENT
+from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
+from stnlab.reports.latex import escape
+from stnlab.reports.measures import measure_called
+from stnlab.reports.options import parse
+from stnlab.reports.pivot import grid, grid_texts
+from stnlab.runs import RunDirectory
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -42,10 +50,13 @@ def test_csv_holds_every_cell_to_the_last_digit(report):
 def test_markdown_has_table_findings_and_what_is_missing(report):
     text = (report.folder / "results.md").read_text()
     lines = text.splitlines()
-    table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + 5
-    assert len({line.count("|") for line in table}) == 1
-    assert sum(line.startswith("- `") for line in lines) == 3 + 2
+    grids, whole = lines.index("**error %**"), next(n for n, line in enumerate(lines) if "| NLL |" in line)
+    for start, rows in ((grids + 2, 3), (whole, 5)):
+        table = lines[start : lines.index("", start)]
+        assert len(table) == 2 + rows
+        assert len({line.count("|") for line in table}) == 1
+    assert lines[grids + 5].startswith("| input | ")
+    assert sum(line.startswith("- `") for line in lines) == 3 + 4
     assert "over test images only where n = 1" in text
 
 
@@ -60,7 +71,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.loads += [value for name, value in attrs if name in ("src", "href", "srcset")]
-        if tag not in ("meta", "link", "img", "wbr"):
+        if tag not in ("meta", "link", "img", "wbr", "input", "source"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -71,8 +82,10 @@ def test_page_is_whole_and_needs_nothing_else(report):
     text = (report.folder / "index.html").read_text()
     page = Page(text)
     assert not page.open
-    assert all(source.startswith("data:") for source in page.loads)
-    assert len(page.loads) == 1 + 4 + 3 + 1  # icon, reliability, views, curves
+    assert all(source.startswith(("data:", "#")) for source in page.loads)
+    images = [source for source in page.loads if source.startswith("data:image")]
+    # reliability twice, three lines, views, moving and still frames, means and chart of those with a transformer
+    assert len(images) == 4 * 2 + 3 + 3 * 5
     assert not re.search(r"url\(|@import|https?://", text)
     assert "failed: RuntimeError: loss is NaN" in text
     assert "python -m stnlab.train -m data=mnist_rotated backbone=cnn placement=none" in text
@@ -80,9 +93,12 @@ def test_page_is_whole_and_needs_nothing_else(report):
 
 def test_figures_lie_beside_the_page(report):
     names = sorted(path.name for path in (report.folder / "figures").iterdir())
-    stems = [f"reliability-{name}" for name in ("deep-affine", "input-affine", "input-rotation_scale", "none")]
-    stems += [f"views-{name}" for name in ("deep-affine", "input-affine", "input-rotation_scale")]
-    assert names == sorted(f"{stem}.{kind}" for stem in ["curves", *stems] for kind in ("png", "svg"))
+    moved = ("deep-affine", "input-affine", "input-rotation_scale")
+    stems = [f"reliability-{name}{scaled}" for name in (*moved, "none") for scaled in ("", "-scaled")]
+    stems += [f"views-{name}" for name in moved] + [f"means-{name}-0" for name in moved]
+    stems += [f"rectification-{name}-0-rotation" for name in moved] + ["curves", "pose-rotation", "orbit-rotation"]
+    frames = [f"frames-{name}-0{end}.png" for name in moved for end in ("", "-last")]
+    assert names == sorted([f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")] + frames)
 
 
 def test_the_same_runs_give_the_same_bytes_and_old_figures_go(make_study):
@@ -101,7 +117,7 @@ def test_names_are_escaped(make_study):
     plan = {"placement": "none", "end": "failed", "environment": {"device": "<script>alert(1)</script>"}}
     page = (write_report(make_study(plan)).folder / "index.html").read_text()
     assert "&lt;script&gt;alert(1)" in page
-    assert "<script" not in page
+    assert page.count("<script") == 1  # the page's own
 
 
 def test_a_study_without_results_is_reported(make_study):
@@ -115,10 +131,134 @@ def test_pictures_that_cannot_be_read_are_named(make_study):
     path = make_study({"placement": "none"}, {"placement": "input", "transform": "affine"})
     (next(path.glob("*input*")) / "evaluation.npz").unlink()
     page = (write_report(path).folder / "index.html").read_text()
-    assert "input affine is not drawn" in page
+    assert "views of input affine is not drawn, or lacks something" in page
 
 
-@pytest.mark.parametrize(("width", "whole"), [(80, False), (120, True)])
+def test_old_runs_have_the_figures_that_they_have_arrays_for(make_study):
+    report = write_report(
+        make_study({"placement": "none", "old": True}, {"placement": "input", "transform": "affine", "old": True})
+    )
+    stems = {path.stem.split("-")[0] for path in (report.folder / "figures").iterdir()}
+    assert stems == {"reliability", "views", "curves"}
+
+
+def test_csv_has_the_other_measures_under_their_own_names(report):
+    rows = list(csv.DictReader(io.StringIO((report.folder / "results.csv").read_text())))
+    own = report.rows[1].cell
+    for name in (
+        "temperature/ece",
+        "invariance/rotation/accuracy",
+        "rectification/0/rotation/residual",
+        "health/collapsed",
+    ):
+        expected = np.mean([run.directory.metrics[name] for run in own.finished])
+        assert float(rows[1][name]) == pytest.approx(expected, rel=1e-15)
+    assert rows[0]["rectification/0/rotation/residual"] == ""
+    assert not [name for name in rows[0] if name.startswith("by_pose/") or "class_" in name]
+    assert float(rows[0]["gap"]) == pytest.approx(
+        np.mean([run.directory.metrics["test/gap"] for run in report.rows[0].cell.finished])
+    )
+
+
+def test_latex_is_balanced_and_escaped(report):
+    text = (report.folder / "results.tex").read_text()
+    assert text.isascii()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3  # error, ECE, everything
+    assert not re.search(r"(?<!\\)[_%&#$](?<!&)", re.sub(r"\$[^$]*\$|^%.*$| & ", "", text, flags=re.M))
+    for body in re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.S):
+        assert len({line.count(" & ") for line in body.splitlines()}) == 1
+    assert r"rotation\_scale" in text
+    assert escape("a_b & 50% ~ {x}\\") == r"a\_b \& 50\% \textasciitilde{} \{x\}\textbackslash{}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "down", "across"),
+    [
+        ({}, ["placement"], ["transform"]),
+        ({"columns": ("placement",)}, ["transform"], ["placement"]),
+        ({"rows": ("transform",)}, ["transform"], ["placement"]),
+        ({"rows": ("placement", "transform")}, ["placement", "transform"], []),
+    ],
+)
+def test_the_grid_is_as_asked_and_holds_every_cell(report, asked, down, across):
+    found = grid(report, Options(**asked))
+    assert (found.down, found.across) == (down, across)
+    assert sorted(map(id, found.places.values())) == sorted(map(id, report.rows))
+    with pytest.raises(StnlabError, match="placment does not vary in this report; did you mean placement"):
+        grid(report, Options(rows=("placment",)))
+
+
+def test_the_best_of_a_grid_is_the_lowest(report):
+    rows = grid_texts(report, grid(report, Options()), measure_called("error"))
+    marked = [place.value for _, places in rows for place in places if place.best]
+    lowest = min(row.cell.mean("error") for row in report.rows if row.cell.finished)
+    assert marked == [f"{100 * lowest:.2f}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["x", "row=placement"], "row=placement: no such option; did you mean rows?"),
+        (["x", "rows="], "rows=: needs a value"),
+        (["x", "--all"], "--all: no such option"),
+        (["rows=placement"], "a path comes first"),
+        (["x", "cells=all", "cells=all"], "cells= is given twice"),
+    ],
+)
+def test_a_wrong_option_is_one_line(arguments, says):
+    with pytest.raises(StnlabError, match=re.escape(says)) as caught:
+        parse(arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_values_are_refused_before_anything_is_written(make_study, tmp_path):
+    path = make_study({"placement": "none"}, {"placement": "input", "transform": "affine"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("mine")
+    for options, says in (
+        (Options(output=tmp_path / "mine"), "is no report and not empty"),
+        (Options(measures=("test/eec",)), "no run has it; did you mean test/ece?"),
+        (Options(cells="placement=deep"), "placement is input or none"),
+    ):
+        with pytest.raises(StnlabError, match=says):
+            write_report(path, options)
+        assert not (path / "report" / "index.html").exists()
+
+
+def test_many_cells_have_few_figures_and_the_page_says_so(make_study):
+    plans = [
+        {"placement": "input", "transform": "affine", "extra": {"recipe": {"lr": 0.001 * n}}} for n in range(1, 15)
+    ]
+    report = read_study(make_study({"placement": "none", "extra": {"recipe": {"lr": 0.001}}}, *plans, images=30))
+    shown = drawn_rows(report, None)
+    best = sorted(row.cell.mean("error") for row in report.rows if row.cell.name.startswith("input"))[:11]
+    assert shown[0].cell.name == "none lr=0.001"
+    assert sorted(row.cell.mean("error") for row in shown[1:]) == best
+    assert [len(rows) for rows in line_rows(report, None).values()] == [8]
+    assert len(drawn_rows(report, "all")) == 15
+    assert [row.cell.name for row in drawn_rows(report, "placement=none")] == ["none lr=0.001"]
+    assert any("cells=all" in line for line in not_drawn(report, None))
+
+
+def test_run_pages_tell_everything_and_are_written_once(make_study):
+    path = make_study({"placement": "none"}, {"placement": "input", "transform": "affine", "end": "failed"})
+    folder = write_report(path, Options(runs=True)).folder
+    pages = sorted((folder / "runs").iterdir())
+    assert [page.stem for page in pages] == sorted(run.name for run in path.glob("mnist*"))
+    text = next(page for page in pages if "none" in page.name).read_text()
+    run = RunDirectory(next(path.glob("*none*")))
+    assert all(name in text for name in run.metrics if not name.endswith(("_low", "_high")))
+    assert "python -m stnlab.train data=mnist_rotated backbone=cnn placement=none" in text
+    assert "loss is NaN" in next(page for page in pages if "input" in page.name).read_text()
+    assert all(f'href="runs/{page.name}"' in (folder / "index.html").read_text() for page in pages)
+    times = [page.stat().st_mtime_ns for page in pages]
+    run.write_metrics(run.metrics | {"test/error": 0.5})
+    write_report(path, Options(runs=True))
+    later = [page.stat().st_mtime_ns for page in pages]
+    assert [new > old for new, old in zip(later, times, strict=True)] == ["none" in page.name for page in pages]
+
+
+@pytest.mark.parametrize(("width", "whole"), [(80, False), (150, True)])
 def test_terminal_keeps_to_its_width_and_names_every_cell(report, width, whole):
     out = io.StringIO()
     print_report(report, Console(file=out, width=width, force_terminal=True, color_system=None))

@@ -7,7 +7,8 @@ from stnlab.errors import StnlabError
 from stnlab.evaluation import wilson
 from stnlab.reports import read_study
 from stnlab.reports.cells import ABSENT
-from stnlab.reports.wording import finding, findings, problems
+from stnlab.reports.wording import finding, findings, problems, state
+from stnlab.runs import RunDirectory
 
 NONE = {"placement": "none"}
 INPUT = {"placement": "input", "transform": "affine", "quality": 6.0}
@@ -50,7 +51,48 @@ def test_runs_without_results_stay_visible(study):
     assert [problem for _, problem in problems(read_study(study))] == [
         "failed: RuntimeError: loss is NaN after 412 steps",
         "not finished: running or interrupted after 3 epochs",
+        "missing: seed 1, which other cells have",
+        "missing: seed 1, which other cells have",
     ]
+
+
+def test_missing_combinations_are_named_and_impossible_ones_are_not(make_study):
+    rotated = {"transform": "rotation"}
+    report = read_study(
+        make_study(NONE, INPUT, INPUT | rotated, deep(1), NONE | {"seed": 1}, INPUT | {"collapsed": True, "seed": 1})
+    )
+    assert report.missing == [{"placement": "deep", "transform": "rotation"}]
+    assert [row.missing for row in report.rows] == [(), (), (1,), (1,)]
+    assert [state(row) for row in report.rows] == ["", "1 collapsed", "1 missing", "1 missing"]
+    assert ("deep rotation", "missing: no run is of this combination") in problems(report)
+
+
+def test_several_studies_are_one_table(make_study, tmp_path):
+    first = make_study(NONE, INPUT)
+    second = first.rename(tmp_path / "first"), make_study(NONE | {"seed": 1}, deep(1))
+    report = read_study(second)
+    assert labels(report) == [("none", ABSENT), ("input", "affine"), ("deep", "affine")]
+    assert [run.seed for run in report.rows[0].cell.runs] == [0, 1]
+    assert (report.name, report.folder) == ("first + own", tmp_path / "first" / "report")
+
+
+def test_studies_with_the_same_runs_are_told_apart(make_study, tmp_path):
+    first = make_study(NONE, INPUT).rename(tmp_path / "first")
+    report = read_study([first, make_study(NONE, INPUT)])
+    assert report.columns == ["study", "placement", "transform"]
+    assert {row.baseline.name for row in report.rows if row.baseline} == {"first none", "own none"}
+    with pytest.raises(StnlabError, match="given twice"):
+        read_study([first, first])
+
+
+def test_kept_statistics_are_those_of_the_files(make_study):
+    path = make_study(NONE, INPUT, images=500)
+    before = read_study(path)
+    assert read_study(path).rows[1].found == before.rows[1].found
+    RunDirectory(next(path.glob("*input*"))).write_predictions(
+        {"test": RunDirectory(next(path.glob("*none*"))).predictions("test")}
+    )
+    assert read_study(path).rows[1].comparison.difference == 0
 
 
 def test_nested_values_are_columns_only_under_the_same_choice(make_study):
@@ -121,7 +163,13 @@ def test_findings_say_how_much_how_sure_and_over_what(make_study):
     low, high = -100 * found.high, -100 * found.low
     assert finding(row) == (
         f"`input affine` has {-100 * found.difference:.2f} points less error than `none` (95% interval {low:.2f} to "
-        f"{high:.2f}, over test images only; exact McNemar, p < 1e-10): significantly better."
+        f"{high:.2f}, over test images only; exact McNemar, p < 1e-10): significantly better, as far as one seed can "
+        f"say. It makes {100 * row.found.reduction.value:.0f}% fewer errors ({100 * row.found.reduction.low:.0f} to "
+        f"{100 * row.found.reduction.high:.0f}%). Its ECE is {-100 * row.found.ece.difference:.2f} points lower "
+        f"({-100 * row.found.ece.high:.2f} to {-100 * row.found.ece.low:.2f}; paired bootstrap, p = 0.0001): "
+        "significantly better calibrated, as far as one seed can say; "
+        f"it is underconfident by {-100 * row.cell.gap:.2f} points, `none` underconfident by "
+        f"{-100 * row.baseline.gap:.2f} points."
     )
 
 
@@ -131,13 +179,21 @@ def test_no_difference_is_no_finding(make_study):
     report = read_study(path, baseline="recipe.lr=0.003")
     sentence = finding(next(row for row in report.rows if row.comparison))
     assert "the same error as" in sentence
-    assert sentence.endswith("p = 1.00): no significant difference.")
+    assert "p = 1.00): no significant difference. Its ECE is the same" in sentence
 
 
 def test_results_of_other_code_are_used_and_named(make_study):
     report = read_study(make_study(NONE, INPUT | {"environment": {"version": "0.0.9", "commit": "abc"}}))
     assert len(report.rows[1].cell.finished) == 1
-    assert any(note.startswith("1 of 2 results were made by other code (stnlab 0.0.9 at abc)") for note in report.notes)
+    assert any(
+        note.startswith("The results were made by different code (stnlab 0.0.9 at abc, ") for note in report.notes
+    )
+
+
+def test_another_commit_alone_is_no_note(make_study):
+    """Only a difference among the runs, or another version, may be why numbers differ."""
+    old = {"environment": {"commit": "abc"}}
+    assert not any("code" in note for note in read_study(make_study(NONE | old, INPUT | old)).notes)
 
 
 def test_missing_and_broken_results_do_not_stop_a_report(make_study):

@@ -16,7 +16,7 @@ from stnlab.runs.files import write_bytes
 
 __all__ = ["Options", "Report", "print_report", "read_study", "write_report"]
 
-PIPED = 140
+PIPED = 150
 """Columns of what goes into a file or a pipe: no window there to fit into."""
 DEFAULT = Options()
 

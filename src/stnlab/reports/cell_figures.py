@@ -47,10 +47,11 @@ def reliability(row: Row) -> Figures:
     """All seeds in one diagram; the printed ECE is the table's, the mean over seeds. Then the same after temperature
     scaling, each seed by its own temperature, if that is known."""
     cell, outcomes = row.cell, row.cell.outcomes
-    if outcomes is None or row.ece is None:
+    if outcomes is None:
         return
+    interval = (row.ece.low, row.ece.high) if row.ece else None
     bins = reliability_bins(outcomes.confidence.ravel(), outcomes.correct.ravel())
-    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, (row.ece.low, row.ece.high))
+    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, interval)
     scaled = [run for run in cell.finished if run.result and "temperature/value" in run.result.metrics]
     if scaled:
         said = [_cooled(run) for run in scaled]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from matplotlib.figure import Figure
 
+from stnlab.errors import StnlabError
 from stnlab.figures import OrbitCurve, PoseCurve, learning_curves, orbit_curve, orbit_curves, pose_curves, poses_of
 from stnlab.reports.cells import Cell
 from stnlab.reports.study import Row
@@ -26,18 +27,26 @@ def by_pose(rows: Sequence[Row], data: str) -> Figures:
 
 
 def orbits(rows: Sequence[Row], data: str) -> Figures:
-    """One figure for each orbit that some run has."""
+    """One figure for each orbit that some run has. Raises StnlabError after them if a run's cannot be read."""
     found: dict[str, dict[str, list[OrbitCurve]]] = {}
     training: dict[str, tuple[float, float]] = {}
+    broken: list[StnlabError] = []
     names = [_name(row.cell, data) for row in rows]
     for name, row in zip(names, rows, strict=True):
         for run in row.cell.finished:
-            for kind, orbit in run.directory.evaluation().orbits.items():
+            try:
+                evaluation = run.directory.evaluation()
+            except StnlabError as error:
+                broken.append(error)
+                continue
+            for kind, orbit in evaluation.orbits.items():
                 curve = orbit_curve(orbit.values, orbit.canonical, orbit.labels, orbit.predicted, orbit.variation)
                 found.setdefault(kind, {one: [] for one in names})[name].append(curve)
                 training.setdefault(kind, orbit.training)
     for kind, curves in found.items():
         yield kind, orbit_curves(kind, curves, training[kind], data)
+    if broken:
+        raise broken[0]
 
 
 def curves(rows: Sequence[Row], data: str) -> Figures:

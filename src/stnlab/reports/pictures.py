@@ -18,6 +18,7 @@ from stnlab.reports.kept import digest, read_kept
 from stnlab.reports.study import Report, Row
 from stnlab.runs.files import write_bytes, write_json
 
+KINDS = (*cell_figures.KINDS, *line_figures.KINDS)
 STILL = "-last"
 """In the name of the file that is the end of an animation."""
 
@@ -39,7 +40,7 @@ class Pictures:
     """sections: kind of figure -> pictures in order of the table. problems: what could not be drawn, and why. left_out:
     in words, what was not drawn."""
 
-    sections: dict[str, list[Picture]] = field(default_factory=dict)
+    sections: dict[str, list[Picture]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     problems: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -65,28 +66,38 @@ def draw(report: Report, folder: Path, wanted: str | None = None) -> Pictures:
     report that are not drawn any more."""
     folder.mkdir(parents=True, exist_ok=True)
     cache = report.folder / "cache" / "figures.json"
-    drawn, known, made = Pictures(left_out=not_drawn(report, wanted)), read_kept(cache), {}
+    drawn, known = Pictures(left_out=not_drawn(report, wanted)), read_kept(cache)
+    made: dict[str, Any] = {}
     for task in [*_cell_tasks(report, wanted), *_line_tasks(report, wanted)]:
         entry = known.get(f"{task.kind}-{task.name}", {})
-        try:
-            pictures = _kept(folder, entry) if entry.get("key") == task.key else None
-            if pictures is None:
-                pictures = [
-                    save(figure, folder, _file(task, suffix), f"{task.kind} of {task.shows}")
-                    for suffix, figure in task.make()
-                ]
-        except StnlabError as error:
-            drawn.problems.append(f"{task.kind} of {task.shows} is not drawn: {error}")
-            continue
-        drawn.sections.setdefault(task.kind, []).extend(pictures)
-        facts = [(one.file, one.shows, one.width, one.still is not None) for one in pictures]
-        made[f"{task.kind}-{task.name}"] = {"key": task.key, "pictures": facts}
+        pictures = _kept(folder, entry) if entry.get("key") == task.key else None
+        if pictures is None:
+            pictures, problem = _drawn(task, folder)
+            if problem:
+                drawn.problems.append(problem)
+                entry = {}
+            else:
+                facts = [(one.file, one.shows, one.width, one.still is not None) for one in pictures]
+                entry = {"key": task.key, "pictures": facts}
+        made |= {f"{task.kind}-{task.name}": entry} if entry else {}
+        drawn.sections[task.kind] += pictures
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_json(cache, made)
     for path in folder.iterdir():
         if path.suffix in (".svg", ".png") and path.stem.removesuffix(STILL) not in drawn.files:
             path.unlink()
     return drawn
+
+
+def _drawn(task: Task, folder: Path) -> tuple[list[Picture], str | None]:
+    """What could be drawn, and in words what could not."""
+    pictures: list[Picture] = []
+    try:
+        for suffix, figure in task.make():
+            pictures.append(save(figure, folder, _file(task, suffix), f"{task.kind} of {task.shows}"))
+    except StnlabError as error:
+        return pictures, f"{task.kind} of {task.shows} is not drawn, or lacks something: {error}"
+    return pictures, None
 
 
 def _cell_tasks(report: Report, wanted: str | None) -> Iterator[Task]:

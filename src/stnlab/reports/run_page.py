@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import Interval
+from stnlab.evaluation.intervals import covered
 from stnlab.figures import data_uri, svg
 from stnlab.reports import cell_figures, line_figures
 from stnlab.reports.cell_figures import Animation
@@ -76,7 +77,6 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
         undrawn=undrawn,
         sections=sections,
         measures=_measures(metrics),
-        explained=False,
         config=yaml.safe_dump(run.directory.config, sort_keys=False),
         info=json.dumps(run.info, indent=2),
         path=run.directory.path,
@@ -84,8 +84,8 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
     return text.encode()
 
 
-def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval if there is one and explanation of each."""
+def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
+    """Name, value and interval if there is one."""
     found = []
     for name, value in metrics.items():
         stem = name.removesuffix("_low").removesuffix("_high")
@@ -93,14 +93,14 @@ def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
             continue
         ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
         span = f"{ends[0]:.5g} to {ends[1]:.5g}" if ends[0] is not None and ends[1] is not None else ""
-        found.append((name, f"{value:.5g}", span, ""))
+        found.append((name, f"{value:.5g}", span))
     return found
 
 
 def _sections(cell: Cell, run: Run) -> tuple[list[tuple[str, list[Picture]]], list[str]]:
     """Titles and figures, and what could not be drawn."""
     name = f"{cell.name}, seed {run.seed}"
-    row = Row(replace(cell, runs=[run]), *_own_intervals(run))
+    row = Row(replace(cell, runs=[run]), ece=_own_interval(run))
     drawn: dict[str, list[Picture]] = {}
     undrawn = []
     for kind, make in cell_figures.KINDS.items():
@@ -116,16 +116,12 @@ def _sections(cell: Cell, run: Run) -> tuple[list[tuple[str, list[Picture]]], li
     return [(title, drawn[kind]) for kind, title in TITLES.items() if drawn.get(kind)], undrawn
 
 
-def _own_intervals(run: Run) -> tuple[Interval | None, Interval | None]:
-    """Of its error and ECE, as the run noted them; without any, the observed value is all that is known."""
-    if run.result is None:
-        return None, None
-    metrics, covers = run.result.metrics, "test images only"
-    error, ece = (
-        Interval(metrics.get(f"{name}_low", metrics[name]), metrics.get(f"{name}_high", metrics[name]), covers)
-        for name in ("test/error", "test/ece")
-    )
-    return error, ece
+def _own_interval(run: Run) -> Interval | None:
+    """Of its ECE, if the run has noted one."""
+    metrics = run.result.metrics if run.result else {}
+    if "test/ece_low" not in metrics or "test/ece_high" not in metrics:
+        return None
+    return Interval(metrics["test/ece_low"], metrics["test/ece_high"], covered(1))
 
 
 def _picture(figure: Figure | Animation, shows: str) -> Picture:

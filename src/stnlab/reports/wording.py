@@ -76,8 +76,9 @@ def _of_calibration(row: Row, both: PairFindings, baseline: Cell) -> str:
     verdict = "no significant difference in calibration"
     if found.p_holm < SIGNIFICANT:
         verdict = f"significantly {'better' if less else 'worse'} calibrated{_only_this_seed(both.error.n_seeds)}"
+    amount = f"{percent(abs(found.difference))} points {'lower' if less else 'higher'}"
     return (
-        f"Its ECE is {percent(abs(found.difference))} points {'lower' if less else 'higher'} "
+        f"Its ECE is {amount if found.difference else 'the same'} "
         f"({span(low, high)}; paired bootstrap, {_p(found.p_holm)}): {verdict}; "
         f"it is {confident(found.gap)}, `{baseline.name}` {confident(found.baseline_gap)}."
     )

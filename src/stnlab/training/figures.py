@@ -19,7 +19,6 @@ from stnlab.runs.directory import RunDirectory
 from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.predictions import CORNERS, Predictions
 
-
 Figures = dict[str, Figure]
 
 
