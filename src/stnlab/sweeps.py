@@ -29,7 +29,7 @@ from stnlab.runs.identity import normalise
 from stnlab.runs.sweeps import remember
 
 JOBS = "STNLAB_JOBS"
-"""The environment variable that tells each job, in whatever process: `<jobs> <number of the first> <started>`."""
+"""The environment variable that tells each job, in whatever process: `<jobs> <first> <side by side> <started>`."""
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
@@ -107,11 +107,16 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
 
 
 def launch_unfinished(
-    launch: Launch, loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]], first: int
+    launch: Launch,
+    loader: ConfigLoader,
+    master: DictConfig,
+    jobs: Sequence[Sequence[str]],
+    first: int,
+    side_by_side: int = 1,
 ) -> list[JobReturn]:
     """One result for each job; only those whose runs are not finished are launched, each run once.
 
-    launch: a Hydra launcher's own method. A failed job's value is NaN: given an exception, Hydra would print it once
+    launch: a Hydra launcher's own method. first: number of the first job. side_by_side: how many run at a time. A failed job's value is NaN: given an exception, Hydra would print it once
     more and drop the other results.
     """
     composed = compose_jobs(loader, master, jobs)
@@ -125,7 +130,7 @@ def launch_unfinished(
         for number, path in enumerate(paths)
         if not finished[number] and (path is None or path not in paths[:number])
     ]
-    os.environ[JOBS] = f"{len(pending)} {first} {time.time():.0f}"
+    os.environ[JOBS] = f"{len(pending)} {first} {side_by_side} {time.time():.0f}"
     for run, done in zip(runs, finished, strict=True):
         if run and done:
             print(f"{run.path}: done already; {run.summary}", flush=True)
@@ -169,15 +174,15 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
 
 def _announcement() -> str:
     """`job 4 of 12, about 3 min left`."""
-    jobs, first, started = (float(value) for value in os.environ[JOBS].split())
-    number = HydraConfig.get().job.num - int(first)
+    jobs, first, side_by_side, started = (int(value) for value in os.environ[JOBS].split())
+    number = HydraConfig.get().job.num - first
     if number >= jobs:
         return f"job {number + 1}"  # a worker of an earlier batch of this sweep knows only that one's size
-    left = ""
-    if number:
-        minutes = (time.time() - started) / number * (jobs - number) / 60
+    left, finished = "", number - side_by_side + 1
+    if finished > 0:
+        minutes = (time.time() - started) / finished * (jobs - finished) / 60
         left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
-    return f"job {number + 1} of {jobs:.0f}{left}"
+    return f"job {number + 1} of {jobs}{left}"
 
 
 def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:

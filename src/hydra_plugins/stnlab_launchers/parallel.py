@@ -31,7 +31,7 @@ class Parallel(Launcher):
             raise StnlabError("hydra/launcher=parallel: needs hydra-joblib-launcher; pip install 'stnlab[parallel]'")
         from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
-        self.jobs_per_device = jobs_per_device
+        self.n_jobs, self.jobs_per_device = n_jobs, jobs_per_device
         self.inner: Any = JoblibLauncher(n_jobs=n_jobs)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -44,7 +44,12 @@ class Parallel(Launcher):
         os.environ[PER_DEVICE] = str(self.jobs_per_device)
         try:
             return launch_unfinished(
-                self.inner.launch, self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+                self.inner.launch,
+                self.hydra_context.config_loader,
+                self.config,
+                job_overrides,
+                initial_job_idx,
+                self.n_jobs,
             )
         finally:
             del os.environ[PER_DEVICE]
