@@ -14,7 +14,7 @@ from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.sweeps import sweeps
 from stnlab.sweeps import compose_jobs
-from stnlab.train import main
+from stnlab.train import main, train
 from stnlab.training import devices
 
 QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu"]
@@ -168,3 +168,16 @@ def test_jobs_are_composed_together_as_each_would_be_alone(monkeypatch: pytest.M
     main(["-m", *QUICK, *values, "placement=deep,shared", "placement.depth=1,2"])
     assert len(seen) == 8
     assert seen[-1]["study"] == "s1"
+
+
+def test_an_interrupted_sweep_says_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def train_two(config: dict[str, Any]) -> None:
+        if config["seed"] == 2:
+            raise KeyboardInterrupt
+        train(config)
+
+    monkeypatch.setattr("stnlab.train.train", train_two)
+    sweep = ["-m", *QUICK, "study=mine", "placement=none", "seed=0,1,2,3"]
+    with pytest.raises(KeyboardInterrupt):
+        main(sweep)
+    assert capsys.readouterr().out.rstrip().endswith("4 jobs: 2 done, 0 skipped, 0 failed, 2 left")

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -31,6 +31,7 @@ from stnlab.runs.sweeps import remember
 JOBS = "STNLAB_JOBS"
 """The environment variable that tells each job, in whatever process: `<jobs> <first> <side by side> <started>`."""
 
+State = Literal["done", "skipped", "failed", "left"]
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
 
@@ -46,7 +47,7 @@ class Outcome:
     """
 
     name: str
-    state: Literal["done", "skipped", "failed"]
+    state: State
     run: RunDirectory | None
     reason: str = ""
 
@@ -116,8 +117,8 @@ def launch_unfinished(
 ) -> list[JobReturn]:
     """One result for each job; only those whose runs are not finished are launched, each run once.
 
-    launch: a Hydra launcher's own method. first: number of the first job. side_by_side: how many run at a time. A failed job's value is NaN: given an exception, Hydra would print it once
-    more and drop the other results.
+    launch: a Hydra launcher's own method. first: number of the first job. side_by_side: how many run at a time. A
+    failed job's value is NaN: given an exception, Hydra would print it once more and drop the other results.
     """
     composed = compose_jobs(loader, master, jobs)
     runs = [_run_of(config) if _sweep.trains else None for config in composed]
@@ -134,21 +135,27 @@ def launch_unfinished(
     for run, done in zip(runs, finished, strict=True):
         if run and done:
             print(f"{run.path}: done already; {run.summary}", flush=True)
-    returned = dict(zip(pending, launch([jobs[number] for number in pending], first) if pending else [], strict=True))
-    results = []
-    for number, (name, run) in enumerate(zip(_names(jobs), runs, strict=True)):
-        outcome = _outcome(name, run, returned.get(number))
-        _sweep.outcomes.append(outcome)
-        results.append(_result(outcome))
-    return results
+    names = _names(jobs)
+    try:
+        launched = launch([jobs[number] for number in pending], first) if pending else []
+    except BaseException:  # Ctrl-C, or a process of a launcher's was killed: the files know how far it came
+        _sweep.outcomes += [_outcome_by_files(names[number], runs[number]) for number in pending]
+        raise
+    returned = dict(zip(pending, launched, strict=True))
+    outcomes = [
+        _outcome(name, run, returned.get(number)) for number, (name, run) in enumerate(zip(names, runs, strict=True))
+    ]
+    _sweep.outcomes += outcomes
+    return [_result(outcome) for outcome in outcomes]
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[str]:
     """What is printed when a sweep ends: how many jobs came to what, and a line for each that failed."""
     if not outcomes:
         return []
-    counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "skipped", "failed")}
-    lines = [f"{len(outcomes)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
+    states = [outcome.state for outcome in outcomes]
+    shown = [state for state in get_args(State) if state != "left" or "left" in states]
+    lines = [f"{len(outcomes)} jobs: " + ", ".join(f"{states.count(state)} {state}" for state in shown)]
     for outcome in outcomes:
         if outcome.state == "failed":
             log = outcome.run.error_log if outcome.run else None
@@ -228,6 +235,13 @@ def _outcome(name: str, run: RunDirectory | None, returned: JobReturn | None) ->
     if returned is not None and returned.status is not JobStatus.COMPLETED:
         return Outcome(name, "failed", run, str(returned._return_value))
     return Outcome(name, "skipped" if returned is None else "done", run)
+
+
+def _outcome_by_files(name: str, run: RunDirectory | None) -> Outcome:
+    """Of a sweep that broke off."""
+    if run is None or run.state not in ("done", "failed"):
+        return Outcome(name, "left", run)
+    return Outcome(name, "done", run) if run.state == "done" else Outcome(name, "failed", run, run.info["error"])
 
 
 def _result(outcome: Outcome) -> JobReturn:
