@@ -15,9 +15,11 @@ ALL = "all"
 
 
 def drawn_rows(report: Report, wanted: str | None) -> list[Row]:
-    """Rows with figures of their own, in order of the table: all of them if they are few; else baselines, up to
-    half of them, and the best of each data set in turn. wanted: `all`, or as a baseline is named, like `placement=deep`. Raises StnlabError
-    if no cell is that."""
+    """Rows with figures of their own, in order of the table: all of them if they are few; else baselines, up to half of
+    them, and the best of each data set in turn. wanted: `all`, or as a baseline is named, like `placement=deep`.
+
+    Raises StnlabError if no cell is that.
+    """
     rows = [row for row in report.rows if row.cell.runs]
     if wanted is not None:
         return _asked_for(rows, wanted)
