@@ -240,6 +240,14 @@ def test_many_cells_have_few_figures_and_the_page_says_so(make_study):
     assert any("cells=all" in line for line in not_drawn(report, None))
 
 
+def test_baselines_leave_room_for_what_is_compared_with_them(make_study):
+    rates = [{"extra": {"recipe": {"lr": 0.001 * n}}} for n in range(1, 10)]
+    kinds = ({"placement": "none"}, {"placement": "input", "transform": "affine"})
+    report = read_study(make_study(*(kind | rate for kind in kinds for rate in rates), images=30))
+    names = [row.cell.name.split()[0] for row in drawn_rows(report, None)]
+    assert names == ["none"] * 6 + ["input"] * 6
+
+
 def test_run_pages_tell_everything_and_are_written_once(make_study):
     path = make_study({"placement": "none"}, {"placement": "input", "transform": "affine", "end": "failed"})
     folder = write_report(path, Options(runs=True)).folder

@@ -15,9 +15,11 @@ ALL = "all"
 
 
 def drawn_rows(report: Report, wanted: str | None) -> list[Row]:
-    """Rows with figures of their own, in order of the table: all of them if they are few; else baselines and then the
-    best of each data set in turn. wanted: `all`, or as a baseline is named, like `placement=deep`. Raises StnlabError
-    if no cell is that."""
+    """Rows with figures of their own, in order of the table: all of them if they are few; else baselines, up to half of
+    them, and the best of each data set in turn. wanted: `all`, or as a baseline is named, like `placement=deep`.
+
+    Raises StnlabError if no cell is that.
+    """
     rows = [row for row in report.rows if row.cell.runs]
     if wanted is not None:
         return _asked_for(rows, wanted)
@@ -67,11 +69,15 @@ def _best(report: Report, rows: Sequence[Row], most: int) -> list[Row]:
     if len(rows) <= most:
         return list(rows)
     baselines = {id(row.baseline) for row in report.rows if row.baseline}
-    ranked: list[tuple[bool, int, Row]] = []
+    ranked: list[tuple[int, Row]] = []
     by_data: dict[str, int] = {}
     for row in sorted((row for row in rows if row.cell.finished), key=lambda row: row.cell.mean("error")):
         data = value_at(row.cell.config, "data")
         by_data[data] = by_data.get(data, 0) + 1
-        ranked.append((id(row.cell) not in baselines, by_data[data], row))
-    picked = {id(row) for _, _, row in sorted(ranked, key=lambda one: one[:2])[:most]}
+        ranked.append((by_data[data], row))
+    ordered = [row for _, row in sorted(ranked, key=lambda one: one[0])]
+    # where every cell has a baseline of its own, they must not take all places
+    first = [row for row in ordered if id(row.cell) in baselines][: most // 2]
+    rest = [row for row in ordered if id(row.cell) not in baselines]
+    picked = {id(row) for row in [*first, *rest][:most]}
     return [row for row in rows if id(row) in picked]
