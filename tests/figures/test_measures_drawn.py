@@ -19,6 +19,7 @@ from stnlab.figures import (
     rectification_chart,
 )
 from stnlab.figures.frames import GAP, LINE, SIDE
+from stnlab.runs import Orbit
 
 
 def metrics(error):
@@ -68,17 +69,19 @@ def test_scales_are_on_a_logarithmic_axis():
     assert png(figure)
 
 
-def test_orbits_are_measured_against_labels_and_the_canonical_value():
-    labels = np.array([[1], [2]])
+def test_orbits_show_every_measure_over_the_values_and_shade_the_training_range():
+    labels, variation = np.array([[1], [2]]), np.array([[0, 0.5], [0, 0], [1, 0.5]])
     predicted = np.array([[[1], [3]], [[1], [2]], [[4], [2]]])
-    curve = orbit_curve(np.array([-90, 0, 90]), 1, labels, predicted, np.array([[0, 0.5], [0, 0], [1, 0.5]]))
-    assert (curve.accuracy.tolist(), curve.agreement.tolist()) == ([0.5, 1, 0.5], [0.5, 1, 0.5])
-    assert curve.variation.tolist() == [0.25, 0, 0.75]
-    figure = orbit_curves("rotation", {"a": [curve]}, (-45, 360))
+    values, sure = np.array([-90.0, 0, 90]), np.full((3, 2), 0.75)
+    orbit = Orbit(values, 1, (-45, 360), np.arange(2), labels, predicted, sure, variation)
+    figure = orbit_curves("rotation", {"a": [orbit_curve(orbit)]}, orbit.training)
     shade = figure.axes[0].patches[0]
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == (-45, 90)  # as far as it is in sight
-    assert figure.axes[2].get_ylabel() == "total variation"
-    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [50, 100, 50])
+    assert figure.axes[3].get_ylabel() == "total variation"
+    lines = [next(line for line in axes.lines if len(line.get_xdata()) == 3) for axes in figure.axes]
+    expected = [[50, 100, 50], [25, -25, 25], [50, 100, 50], [0.25, 0, 0.75]]
+    for line, values_drawn in zip(lines, expected, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), values_drawn)
 
 
 def test_rectification_tells_better_from_worse():

@@ -10,6 +10,8 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from stnlab.errors import StnlabError
+from stnlab.evaluation.invariance import OrbitArrays
+from stnlab.evaluation.invariance import curves as curves_of
 from stnlab.figures import style
 from stnlab.figures.by_pose import scale_axis
 
@@ -18,28 +20,32 @@ Array = NDArray[np.float64]
 AXES = {"rotation": "rotation of the test image (degrees)", "scale": "scale of the test image (factor)"}
 
 
+PANELS = (
+    ("accuracy", "accuracy (%)", 100),
+    ("gap", "confidence \N{MINUS SIGN} accuracy (points)", 100),
+    ("agreement", "agreement with canonical pose (%)", 100),
+    ("total_variation", "total variation", 1),
+)
+"""Measure of `evaluation.invariance.curves`, what its axis says, and the factor to that unit."""
+
+
 @dataclass(frozen=True)
 class OrbitCurve:
-    """One run on one orbit, each [V], fractions: accuracy, agreement with what was said at the canonical value, and
-    total variation distance to the distribution predicted there."""
+    """One run on one orbit: values [V], and the measures of `evaluation.invariance.curves`, [V] each."""
 
     values: Array
-    accuracy: Array
-    agreement: Array
-    variation: Array
+    measures: dict[str, Array]
 
 
-def orbit_curve(values: Array, canonical: int, labels: Array, predicted: Array, variation: Array) -> OrbitCurve:
-    """From an `Orbit`'s arrays: values [V], labels [M, heads], predicted [V, M, heads], variation [V, M]."""
-    right = (predicted == labels).all(axis=-1).mean(axis=1)
-    same = (predicted == predicted[canonical]).all(axis=-1).mean(axis=1)
-    return OrbitCurve(np.asarray(values, np.float64), right, same, np.asarray(variation, np.float64).mean(axis=1))
+def orbit_curve(orbit: OrbitArrays) -> OrbitCurve:
+    return OrbitCurve(np.asarray(orbit.values, np.float64), curves_of(orbit))
 
 
 def orbit_curves(
     kind: str, curves: Mapping[str, Sequence[OrbitCurve]], training: tuple[float, float], title: str = ""
 ) -> Figure:
-    """Accuracy, agreement with the canonical pose and total variation along an orbit; the training range is shaded.
+    """Accuracy, overconfidence, agreement with the canonical pose and total variation along an orbit, the training
+    range shaded.
 
     kind: `rotation` (degrees) or `scale` (factors, on a logarithmic axis). curves: name -> one for each seed; a name
     without any keeps its colour and is not drawn. Lines are means over seeds, bands reach from the lowest seed to the
@@ -47,25 +53,26 @@ def orbit_curves(
     """
     if not any(curves.values()):
         raise StnlabError(f"no run has an orbit of {kind}")
-    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(curves) - 1) // 5))
-    panels = figure.subplots(1, 3)
+    figure = style.new_figure(9.3, 4.9 + 0.2 * bool(title) + 0.2 * ((len(curves) - 1) // 5))
+    panels = figure.subplots(2, 2, sharex=True).ravel()
     where = AXES.get(kind, kind)
-    style.clean(panels[0], where, "accuracy (%)")
-    style.clean(panels[1], where, "agreement with canonical pose (%)")
-    style.clean(panels[2], where, "total variation")
+    for axes, (_, what, _) in zip(panels, PANELS, strict=True):
+        style.clean(axes, where if axes in panels[2:] else "", what)
     values = np.concatenate([one.values for seeds in curves.values() for one in seeds])
     for number, (name, seeds) in enumerate(curves.items()):
         usable = [one for one in seeds if np.array_equal(one.values, seeds[0].values)]
-        for axes, field, factor in zip(panels, ("accuracy", "agreement", "variation"), (100, 100, 1), strict=True):
+        for axes, (measure, _, factor) in zip(panels, PANELS, strict=True):
             if usable:
-                stacked = factor * np.stack([getattr(one, field) for one in usable])
+                stacked = factor * np.stack([one.measures[measure] for one in usable])
                 ends = stacked.min(axis=0), stacked.max(axis=0)
                 label = name if axes is panels[0] else ""
                 style.line_with_band(axes, usable[0].values, stacked.mean(axis=0), *ends, number, label, marker="")
     for axes in panels:
         _shade(axes, training, float(values.min()), float(values.max()))
-    for axes, top in zip(panels, (101, 101, 1.01), strict=True):
+    panels[1].axhline(0, color=style.FAINT, linewidth=0.8)
+    for axes, top in ((panels[0], 101), (panels[2], 101), (panels[3], 1.01)):
         axes.set_ylim(0, top)
+    for axes in panels:
         axes.grid(axis="y", color=style.FAINT, linewidth=0.4, alpha=0.4)
         _orbit_axis(axes, kind, float(values.min()), float(values.max()))
     style.legend_above(figure, title)

@@ -40,8 +40,7 @@ def orbits(rows: Sequence[Row], data: str) -> Figures:
                 broken.append(error)
                 continue
             for kind, orbit in evaluation.orbits.items():
-                curve = orbit_curve(orbit.values, orbit.canonical, orbit.labels, orbit.predicted, orbit.variation)
-                found.setdefault(kind, {one: [] for one in names})[name].append(curve)
+                found.setdefault(kind, {one: [] for one in names})[name].append(orbit_curve(orbit))
                 training.setdefault(kind, orbit.training)
     for kind, curves in found.items():
         yield kind, orbit_curves(kind, curves, training[kind], data)

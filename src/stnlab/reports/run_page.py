@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import Interval
+from stnlab.evaluation.catalogue import explanations
 from stnlab.evaluation.intervals import covered
 from stnlab.figures import data_uri, svg
 from stnlab.reports import cell_figures, line_figures
@@ -84,8 +85,8 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
     return text.encode()
 
 
-def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
-    """Name, value and interval if there is one."""
+def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
+    """Name, value, interval if there is one, and what it is (of a name from other code: nothing)."""
     found = []
     for name, value in metrics.items():
         stem = name.removesuffix("_low").removesuffix("_high")
@@ -93,7 +94,8 @@ def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
             continue
         ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
         span = f"{ends[0]:.5g} to {ends[1]:.5g}" if ends[0] is not None and ends[1] is not None else ""
-        found.append((name, f"{value:.5g}", span))
+        meaning = "; ".join(row.meaning for row in explanations(name))
+        found.append((name, f"{value:.5g}", span, meaning))
     return found
 
 

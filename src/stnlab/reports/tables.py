@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 
 from rich import box
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stnlab.evaluation import Reduction
+from stnlab.evaluation.catalogue import is_headline
 from stnlab.reports import wording
 from stnlab.reports.measures import Measure, best, measure_called
 from stnlab.reports.pivot import Grid, Place, grid_texts
@@ -31,8 +31,6 @@ TRAINING = ["val_error", "val_ece", "parameters", "images_seen", "train_seconds"
 STATES = ["seeds_missing", "seeds_collapsed", "problems"]
 CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, *STATES]
 """After the columns that tell the cells apart. Fractions, not percent; empty where there is nothing to say."""
-DETAIL = re.compile(r"by_pose/|val/|.*_(low|high)$|.*/class_|invariance/[^/]+/([+-]|x)[\d.]+/")
-"""Measures that are one of many of a kind: they have their figures, and no column."""
 
 
 def numbers(row: Row) -> list[tuple[str, str]]:
@@ -81,7 +79,7 @@ def scalars(report: Report) -> list[str]:
     """Names of the measures that some run has and CSV_COLUMNS have not."""
     every = dict.fromkeys(name for run in report.runs if run.result for name in run.result.metrics)
     known = {f"test/{name}" for name in (*FIVE, "gap")}
-    return sorted(name for name in every if not DETAIL.match(name) and name not in known)
+    return sorted(name for name in every if is_headline(name) and not name.startswith("val/") and name not in known)
 
 
 def _csv_values(row: Row) -> dict[str, str | float]:

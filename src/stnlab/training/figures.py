@@ -58,11 +58,7 @@ def _by_pose(results: Results) -> Figures:
 
 def _orbits(results: Results) -> Figures:
     return {
-        f"orbit_{name}": orbit_curves(
-            name,
-            {name: [orbit_curve(orbit.values, orbit.canonical, orbit.labels, orbit.predicted, orbit.variation)]},
-            orbit.training,
-        )
+        f"orbit_{name}": orbit_curves(name, {name: [orbit_curve(orbit)]}, orbit.training)
         for name, orbit in results.evaluation.orbits.items()
     }
 
