@@ -47,12 +47,12 @@ def train(config: Config) -> None:
 
 def check_settings(config: Config) -> None:
     """Raises StnlabError for a root key that is unknown, missing or wrong."""
-    from annotated_types import Ge, Lt
+    from annotated_types import Ge, Gt, Lt
 
     from stnlab.choices import build, check
 
     types: dict[str, Any] = {"seed": Annotated[int, Ge(0), Lt(2**63)], "study": str, "runs_dir": str, "fresh": bool}
-    types["busy"] = Literal["wait", "skip"]
+    types |= {"busy": Literal["wait", "skip"], "checkpoint_seconds": Annotated[float, Gt(0)]}
     types |= dict.fromkeys(CHOSEN, dict[str, Any]) | dict.fromkeys(COLLECTED, dict[str, dict[str, Any]])
     types |= {"evaluation": dict[str, Any], "choices": dict[str, Any], "overrides": list[str]}
     config |= {key: config.get(key) or {} for key in COLLECTED} | {"study": str(config.get("study") or "")}

@@ -104,6 +104,34 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(train: T
     assert whole.history == undisturbed.history
 
 
+@pytest.mark.parametrize("length", [["recipe.epochs=3"], ["recipe.steps=20", "recipe.epochs=null"]])
+def test_an_interrupted_epoch_goes_on_where_it_was(train: Train, monkeypatch: pytest.MonkeyPatch, length: list[str]):
+    undisturbed = train(*length, study="undisturbed")
+    original = Recorder.on_train_batch_end
+    stopped_at = []
+
+    def interrupt(self: Recorder, trainer: Any, *rest: Any) -> None:
+        original(self, trainer, *rest)
+        if trainer.global_step in (3, 11) and trainer.global_step not in stopped_at:
+            stopped_at.append(trainer.global_step)
+            raise RuntimeError("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "on_train_batch_end", interrupt)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="pulled the plug"):
+                train(*length, "checkpoint_seconds=1e-9", study="disturbed")
+    whole = train(*length, "checkpoint_seconds=1e-9", study="disturbed")
+    assert stopped_at == [3, 11]
+    assert whole.metrics == undisturbed.metrics
+    assert whole.history == undisturbed.history
+    assert whole.info["images_seen"] == undisturbed.info["images_seen"]
+    first, second = whole.evaluation().frames, undisturbed.evaluation().frames
+    assert first is not None
+    assert second is not None
+    assert np.array_equal(first.corners, second.corners)
+
+
 def test_fresh_starts_over(train: Train):
     first = train()
     checkpoint = first.last_checkpoint.stat().st_mtime_ns

@@ -26,6 +26,7 @@ class Loader(ABC):
         self.rows, self.split = rows, split
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
         self.epoch = 0
+        self.given, self.skipped = 0, 0
 
     @property
     def sampler(self) -> "Loader":
@@ -38,15 +39,30 @@ class Loader(ABC):
     def __len__(self) -> int:
         return math.ceil(len(self.rows) / self.batch_size)
 
-    @abstractmethod
-    def __iter__(self) -> Iterator[RawBatch]: ...
+    def __iter__(self) -> Iterator[RawBatch]:
+        """The batches of an epoch; of one that was interrupted, those that are left."""
+        self.given, self.skipped = self.skipped, 0
+        for batch in self.batches(self.given):
+            self.given += 1
+            yield batch
 
-    def shares(self) -> Iterator[tuple[Tensor, int]]:
-        """Of each batch the rows that fall to this process, and how many fall to all."""
+    @abstractmethod
+    def batches(self, first: int) -> Iterator[RawBatch]:
+        """Those of this epoch from number `first` on."""
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of an epoch were given: Lightning puts it into its checkpoints."""
+        return {"given": self.given % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.skipped = state["given"]
+
+    def shares(self, first: int) -> Iterator[tuple[Tensor, int]]:
+        """Of each batch from number `first` on the rows that fall to this process, and how many fall to all."""
         rows = self.rows
         if self.split == "train":
             rows = rows[torch.randperm(len(rows), generator=generator(self.seed, self.epoch, "order"))]
-        for batch in torch.split(rows, self.batch_size):
+        for batch in torch.split(rows, self.batch_size)[first:]:
             yield batch[self.rank :: self.world], len(batch)
 
 
@@ -67,7 +83,7 @@ class TensorLoader(Loader):
         super().__init__(rows, split, batch_size, seed, rank, world)
         self.images, self.labels = images, labels
 
-    def __iter__(self) -> Iterator[RawBatch]:
-        for rows, global_size in self.shares():
+    def batches(self, first: int) -> Iterator[RawBatch]:
+        for rows, global_size in self.shares(first):
             index = rows.to(self.images.device)
             yield RawBatch(self.images[index], self.labels[index], index, self.split, self.epoch, global_size)

@@ -75,9 +75,9 @@ class StreamingLoader(Loader):
         self._requests: list[Request] = []
         self._batches: DataLoader[RawBatch | StnlabError] | None = None
 
-    def __iter__(self) -> Iterator[RawBatch]:
+    def batches(self, first: int) -> Iterator[RawBatch]:
         self._batches = self._batches or self._open()
-        self._requests[:] = self._planned()
+        self._requests[:] = self._planned(first)
         for batch in self._batches:
             if isinstance(batch, StnlabError):
                 raise batch
@@ -98,9 +98,9 @@ class StreamingLoader(Loader):
             generator=torch.Generator(),  # or opening it would draw from the training's
         )
 
-    def _planned(self) -> Iterator[Request]:
+    def _planned(self, first: int) -> Iterator[Request]:
         others = self.others(self.epoch)
-        for rows, global_size in self.shares():
+        for rows, global_size in self.shares(first):
             besides = np.unique(others[rows].numpy())
             yield Request(rows.numpy(), besides, self.split, self.epoch, global_size)
 

@@ -1,5 +1,6 @@
 """The one LightningModule: any network, any data, one recipe."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from stnlab.training.geometry_arrays import geometry_arrays
 from stnlab.training.processes import gathered
 from stnlab.training.recipe import Recipe
 from stnlab.training.running_health import GradientNorms, RunningHealth
+from stnlab.training.unfinished_epoch import restore_sums, sums_of
 from stnlab.training.view_sums import ViewSums
 
 
@@ -97,6 +99,17 @@ class Classifier(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         self.gradient_norms.update()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums = {"metrics": sums_of(self.train_metrics), "gradients": self.gradient_norms.state()}
+        checkpoint["unfinished_epoch"] = sums
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums, where = checkpoint.get("unfinished_epoch"), self.trainer.strategy.root_device
+        if sums is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            restore_sums(self.train_metrics, sums["metrics"], rank, world, where)
+            self.gradient_norms.restore(sums["gradients"], where)
+
     def on_train_epoch_end(self) -> None:
         self.divergence.check(self.trainer)  # before anything of this epoch is kept
         self._log_epoch("train", self.train_metrics)
@@ -136,7 +149,9 @@ class Classifier(pl.LightningModule):
         localizers = self.network.localizer_parameters()
         theirs = {parameter for _, parameters in localizers for parameter in parameters}
         classifier = [parameter for parameter in self.network.parameters() if parameter not in theirs]
-        steps = int(self.trainer.estimated_stepping_batches)
+        # Lightning's estimate would open the loader before it is told where in its epoch to go on.
+        batches = len(self._data.train_dataloader())
+        steps = self.recipe.total_steps(math.ceil(batches / self.trainer.accumulate_grad_batches))
         optimizer, schedule = self.recipe.optimise(classifier, localizers, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

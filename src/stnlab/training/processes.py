@@ -10,11 +10,17 @@ from torch import Tensor
 def gathered(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The batches of this process and of all others, joined."""
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = everyone(joined)
+    return {name: np.concatenate([part[name] for part in parts]) for name in joined}
+
+
+def everyone(own: Any) -> list[Any]:
+    """What each process holds, in order of rank. Takes part in all of them, and must be called in all."""
     if not _several():
-        return joined
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, joined)
-    return {name: np.concatenate([one[name] for one in everyone]) for name in joined}
+        return [own]
+    found: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, own)
+    return found
 
 
 def summed(tensor: Tensor) -> Tensor:

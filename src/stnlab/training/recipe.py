@@ -53,6 +53,10 @@ class Recipe:
                 f"recipe.schedule: gives {rates} at the start, half-way and the end; it must not be negative"
             )
 
+    def total_steps(self, steps_an_epoch: int) -> int:
+        """Of the optimiser, over the whole training."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_an_epoch
+
     def optimise(
         self, classifier: Sequence[nn.Parameter], localizers: Sequence[tuple[float, list[nn.Parameter]]], steps: int
     ) -> tuple[Optimizer, LambdaLR]:

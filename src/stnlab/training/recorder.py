@@ -12,8 +12,11 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.files import Row
+from stnlab.training.classifier import Classifier
 from stnlab.training.running_health import GRADIENTS, VALIDATED
 
+ASKED_EVERY = 20
+"""Steps."""
 MEASURES = ("loss", "accuracy", "error", "ece")
 OF_VALIDATION = (*(f"val/{name}" for name in MEASURES), *(f"health/{name}" for name in VALIDATED))
 COLUMNS = (*(f"train/{name}" for name in MEASURES), *OF_VALIDATION, *(f"health/{name}" for name in GRADIENTS))
@@ -23,16 +26,18 @@ class Recorder(Checkpoint):
     """After each epoch: one row of `metrics.csv`, timings in `run.json`, `last.ckpt`, and `best.ckpt` if it is one.
 
     A `Checkpoint` because only these are called once the module has logged its epoch. Its own state is in Lightning's
-    checkpoint: an interrupted run goes on with all earlier rows, and its times add up.
+    checkpoint: an interrupted run goes on with all earlier rows, and its times add up. every_seconds: how much work
+    of an epoch may be lost; `last.ckpt` is written within it, too.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
-        self.run = run
+    def __init__(self, run: RunDirectory, every_seconds: float = math.inf) -> None:
+        self.run, self.every_seconds = run, every_seconds
         self.rows: list[Row] = []
         self.images_seen = 0
         self.train_seconds = 0.0
         self._started: float | None = None
         self._validated = False
+        self._saved = time.monotonic()
 
     def timings(self) -> dict[str, float | int]:
         """What `run.json` says of the training so far; seconds exclude validation and start-up."""
@@ -45,12 +50,16 @@ class Recorder(Checkpoint):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "images_seen": self.images_seen, "train_seconds": self.train_seconds}
+        going = time.perf_counter() - self._started if self._started is not None else 0.0
+        return {"rows": self.rows, "images_seen": self.images_seen, "train_seconds": self.train_seconds + going}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
         self.images_seen = state_dict["images_seen"]
         self.train_seconds = state_dict["train_seconds"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started, self._saved = time.perf_counter(), time.monotonic()  # an epoch that goes on has no other start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started, self._validated = time.perf_counter(), False
@@ -59,6 +68,11 @@ class Recorder(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.images_seen += batch.global_size
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and not trainer.is_last_batch and self._is_time(trainer):
+            assert isinstance(pl_module, Classifier)
+            pl_module.divergence.check(trainer)
+            self._write_last(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_clock()
@@ -77,16 +91,28 @@ class Recorder(Checkpoint):
             self.run.write_history(self.rows)
             self.run.update(**self.timings())
 
+    def _is_time(self, trainer: pl.Trainer) -> bool:
+        """By the first process's clock; the others are asked now and then only, for they have to wait for it."""
+        if trainer.world_size == 1:
+            return time.monotonic() - self._saved >= self.every_seconds
+        if trainer.global_step % ASKED_EVERY:
+            return False
+        return bool(trainer.strategy.broadcast(time.monotonic() - self._saved >= self.every_seconds))
+
     def _save(self, trainer: pl.Trainer) -> None:
+        *earlier, now = [row.get("val/error", math.inf) for row in self.rows]
+        self._write_last(trainer, is_best=now < min(earlier, default=math.inf))
+
+    def _write_last(self, trainer: pl.Trainer, is_best: bool = False) -> None:
         """Every process takes part; the first one renames, so a kill leaves the old checkpoint or the new one."""
-        last, best = self.run.last_checkpoint, self.run.best_checkpoint
+        last = self.run.last_checkpoint
         written = last.with_name("last.ckpt.part")
         trainer.save_checkpoint(written)
+        self._saved = time.monotonic()
         if not trainer.is_global_zero:
             return
-        *earlier, now = [row.get("val/error", math.inf) for row in self.rows]
-        if now < min(earlier, default=math.inf):
-            _replace_by_link(written, best)
+        if is_best:
+            _replace_by_link(written, self.run.best_checkpoint)
         written.replace(last)
 
     def _stop_clock(self) -> None:

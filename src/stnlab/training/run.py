@@ -41,7 +41,8 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
-    recorder, frames = Recorder(run), FrameRecorder(components.module.network, components.data)
+    recorder = Recorder(run, config["checkpoint_seconds"])
+    frames = FrameRecorder(components.module.network, components.data)
     identity = run.start_id(normalised, config["fresh"])
     given = {"run": run, "config": normalised, "id": identity}
     trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])

@@ -41,6 +41,13 @@ class GradientNorms:
             counted = torch.stack([norm.nan_to_num(0, 0), norm.isfinite()]).double()
             self._sums[name] = self._sums[name] + counted if name in self._sums else counted
 
+    def state(self) -> dict[str, Tensor]:
+        """The sums so far, the same in every process."""
+        return {name: sums.cpu() for name, sums in self._sums.items()}
+
+    def restore(self, state: dict[str, Tensor], device: torch.device) -> None:
+        self._sums = {name: sums.to(device) for name, sums in state.items()}
+
     def collect(self) -> dict[str, float]:
         """`health/grad_localizer`, with a localizer, and `health/grad_classifier`; then back to the start."""
         sums = {name: tensor.tolist() for name, tensor in self._sums.items()}
