@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stnlab import evaluate, report, train
 from stnlab.errors import StnlabError
 from stnlab.evaluation.catalogue import CALIBRATION, POSE, ROWS, explanations
+from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory, find_runs
 
 
@@ -48,6 +50,23 @@ def test_the_checkpoint_gives_the_recorded_metrics(run: RunDirectory, capsys: py
     (run.path / "metrics.json").write_text(json.dumps(wrong))
     assert evaluate.main([str(run.path), "trainer=cpu"]) == 1
     assert "not equal" in capsys.readouterr().out
+
+
+def test_update_writes_what_an_earlier_version_did_not_measure(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
+    whole, frames = run.metrics, run.evaluation().frames
+    run.write_metrics({name: value for name, value in whole.items() if name.startswith("test/")})
+    run.write_predictions({"test": run.predictions("test")})
+    assert evaluate.main([str(run.path.parent), "--update", "trainer=cpu"]) == 0
+    assert f"{len(whole)} metrics written" in capsys.readouterr().out
+    assert run.metrics == whole
+    assert run.predictions("val") is not None
+    assert run.info["measured_by"] == code_version()
+    assert np.array_equal(run.evaluation().frames.corners, frames.corners)
+
+    run.write_metrics(whole | {"test/nll": 0.5})
+    with pytest.raises(StnlabError, match=r"test/nll differ from metrics.json; nothing is written"):
+        evaluate.main([str(run.path), "--update", "trainer=cpu"])
+    assert run.metrics["test/nll"] == 0.5
 
 
 def test_a_run_from_before_there_were_orbits(run: RunDirectory, capsys: pytest.CaptureFixture[str]):

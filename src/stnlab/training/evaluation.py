@@ -1,11 +1,17 @@
 """The results of a run once more, from its checkpoint."""
 
+from dataclasses import dataclass
+
 import pytorch_lightning as pl
 
 from stnlab.choices import build
+from stnlab.data.batch import Split
 from stnlab.errors import StnlabError
+from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
+from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config
+from stnlab.runs.predictions import Predictions
 from stnlab.training.devices import check_devices
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import load_components
@@ -14,8 +20,24 @@ from stnlab.training.run import set_threads
 from stnlab.training.summary import summarise
 
 
-def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
-    """Metrics of the last checkpoint on the validation and test splits; writes nothing.
+@dataclass(frozen=True)
+class Evaluated:
+    """What `predictions.npz`, `evaluation.npz` and `metrics.json` would hold today."""
+
+    predictions: dict[Split, Predictions]
+    evaluation: Evaluation
+    metrics: dict[str, float]
+
+    def write(self, run: RunDirectory) -> None:
+        """Replace these files of the run, and note by which code."""
+        run.write_predictions(self.predictions)
+        run.write_evaluation(self.evaluation)
+        run.write_metrics(self.metrics)
+        run.update(measured_by=code_version())
+
+
+def evaluate_run(run: RunDirectory, config: Config) -> Evaluated:
+    """The last checkpoint on the validation and test splits; writes nothing.
 
     config: `trainer` (all but the precision, which is the run's) and `root`, the folder of the dataset's files.
     """
@@ -36,5 +58,7 @@ def evaluate_run(run: RunDirectory, config: Config) -> dict[str, float]:
         use_distributed_sampler=False,
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
-    evaluation = inspect_network(components, run.config)
-    return summarise(components.module.predictions, components.data.distortion.size, evaluation, run.history)
+    evaluation = inspect_network(components, run.config, run.evaluation().frames)
+    predictions = components.module.predictions
+    metrics = summarise(predictions, components.data.distortion.size, evaluation, run.history)
+    return Evaluated(predictions, evaluation, metrics)
