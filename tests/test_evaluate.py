@@ -102,8 +102,10 @@ def test_every_metric_of_a_run_is_explained_by_one_row(run: RunDirectory, capsys
 
 def test_what_is_no_finished_run_is_refused(run: RunDirectory):
     with pytest.raises(StnlabError, match="not a run"):
-        evaluate.main([str(run.path.parent)])
+        evaluate.main([str(run.path.parent / "nothing")])
     run.update(state="running")
+    with pytest.raises(StnlabError, match="no run of this study has results yet"):
+        evaluate.main([str(run.path.parent)])
     with pytest.raises(StnlabError, match="this run is running, not done"):
         evaluate.main([str(run.path)])
     with pytest.raises(StnlabError, match="a path comes first"):

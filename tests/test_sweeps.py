@@ -1,6 +1,8 @@
 """Sweeps that are taken up again: by resume, beside another process, and as status shows them."""
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from stnlab import resume, status
 from stnlab.compose import to_config
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
-from stnlab.runs.sweeps import sweeps
+from stnlab.runs.plan import Planned, change_plan, read_plan
 from stnlab.sweeps import compose_jobs
 from stnlab.train import main, train
 from stnlab.training import devices
@@ -35,8 +37,8 @@ def test_resume_trains_what_is_left_from_any_folder(
     main(sweep)
     main([*sweep, "fresh=true"])
     main([*QUICK, "study=mine", "placement=none", "seed=7"])
-    assert [len(one.arguments) for one in sweeps(Path("runs/mine"))] == [len(sweep)]
     runs = find_runs(Path("runs/mine"))
+    assert read_plan(Path("runs/mine")).keys() == {run.name for run in runs[:2]}
     results = [(run.path / "metrics.json").read_bytes() for run in runs]
     interrupted, failed, finished = runs[0], runs[2], runs[1]
     for run, state in ((interrupted, "running"), (failed, "failed")):
@@ -48,7 +50,9 @@ def test_resume_trains_what_is_left_from_any_folder(
     monkeypatch.chdir(tmp_path / "elsewhere")
     capsys.readouterr()
     assert resume.main(["../runs/mine"]) == 0
-    assert capsys.readouterr().out.rstrip().endswith("../runs/mine: nothing is left to do")
+    assert capsys.readouterr().out.rstrip().endswith("../runs/mine: 2 of 2 unfinished runs trained")
+    assert resume.main(["../runs/mine"]) == 0
+    assert capsys.readouterr().out == "../runs/mine: 0 of 0 unfinished runs trained\n"
     monkeypatch.chdir(tmp_path)
     assert {run.state for run in runs} == {"done"}
     assert [(run.path / "metrics.json").read_bytes() for run in runs] == results
@@ -57,26 +61,40 @@ def test_resume_trains_what_is_left_from_any_folder(
         resume.main(["runs/other"])
 
 
-def test_status_tells_the_running_from_the_interrupted(capsys: pytest.CaptureFixture[str]):
+def test_status_tells_the_running_from_the_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     main(["-m", *QUICK, "study=mine", "placement=none", "seed=0,1,2,3"])
     runs = find_runs(Path("runs/mine"))
     for run in runs[1:3]:
         run.update(state="running")
     runs[3].fail("ValueError: one line", "all of\nthe traceback")
     assert runs[3].error_log.read_text() == "all of\nthe traceback"
+    change_plan(Path("runs/mine"), {"never-started": Planned([], "")})
     with runs[1].lock():
         assert [status.activity(run) for run in runs] == ["done", "running", "interrupted", "failed"]
         capsys.readouterr()
         status.main(["runs/mine"])
     out = capsys.readouterr().out
-    for words in ("4 runs: 1 done, 1 running, 1 interrupted, 1 failed", "ValueError: one line", "test error"):
+    for words in (
+        "5 runs: 1 done, 1 running, 1 waiting, 1 interrupted, 1 failed",
+        "2 of 2 steps",
+        "ValueError: one line",
+        "test error",
+    ):
         assert words in out
+    (runs[0].path / "run.json").write_text("{")
+    monkeypatch.setattr(status, "PATIENCE", 0.0)
+    monkeypatch.setattr(status, "EVERY", 0.0)
     status.main(["runs/mine", "--watch"])
+    assert "damaged" in capsys.readouterr().out
     with pytest.raises(StnlabError, match="no such option"):
         status.main(["runs/mine", "--wach"])
 
 
-def test_a_second_process_waits_for_a_busy_run_or_skips_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_second_process_waits_for_a_busy_run_or_skips_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     command = [*QUICK, "study=mine", "placement=none"]
     main(command)
     (run,) = find_runs(Path("runs/mine"))
@@ -96,13 +114,18 @@ def test_a_second_process_waits_for_a_busy_run_or_skips_it(tmp_path: Path, capsy
     capsys.readouterr()
     main([*command, "busy=skip"])
     assert "another process is training this run; skipped" in capsys.readouterr().out
-    threading.Timer(1.0, release.set).start()
+    told: list[str] = []
+
+    def tell(text: str, flush: bool) -> None:
+        told.append(text)
+        release.set()
+
+    monkeypatch.setattr("stnlab.runs.directory.print", tell, raising=False)
     stamp = run.last_checkpoint.stat().st_mtime_ns
     main(command)
     thread.join()
-    said = capsys.readouterr().out
-    assert "waiting for it" in said
-    assert ": starts" not in said
+    assert "waiting for it" in told[0]
+    assert ": starts" not in capsys.readouterr().out
     assert run.last_checkpoint.stat().st_mtime_ns == stamp
 
 
@@ -120,21 +143,58 @@ def test_jobs_side_by_side_skip_and_fail_as_those_in_turn_do(capfd: pytest.Captu
         main([*sweep, "hydra.launcher.n_jobs=0"])
 
 
-def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_process_takes_gpus_of_its_own_and_waits_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(devices, "WAIT", 0.01)
     taken = []
     for _ in range(4):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
         monkeypatch.setattr(devices, "_claimed", [])
-        devices.claim_device(jobs_per_device=2)
-        devices.claim_device(jobs_per_device=2)  # the next job of the same process
+        devices.claim_devices(1, jobs_per_device=2)
+        devices.claim_devices(1, jobs_per_device=2)  # the next job of the same process
         taken.append((os.environ["CUDA_VISIBLE_DEVICES"], devices._claimed))
     assert [name for name, _ in taken] == ["4", "6", "4", "6"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     monkeypatch.setattr(devices, "_claimed", [])
-    with pytest.raises(StnlabError, match=r"all places on the 2 GPUs here are taken; give hydra.launcher.n_jobs=4"):
-        devices.claim_device(jobs_per_device=2)
+    monkeypatch.setattr(devices.time, "sleep", lambda _: [lock.release() for _, locks in taken[:2] for lock in locks])
+    devices.claim_devices(2, jobs_per_device=2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+
+
+def test_a_damaged_run_fails_alone(capsys: pytest.CaptureFixture[str]):
+    sweep = ["-m", *QUICK, "study=mine", "placement=none"]
+    main([*sweep, "seed=0"])
+    (run,) = find_runs(Path("runs/mine"))
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(StnlabError, match="one job failed as told above"):
+        main([*sweep, "seed=0,1"])
+    assert "2 jobs: 1 done, 0 skipped, 1 failed" in capsys.readouterr().out
+
+
+def test_a_killed_process_fails_its_own_job_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "deadly.py").write_text(
+        "import os\n"
+        "from stnlab.models.backbones import cnn\n"
+        "def backbone(input_shape: tuple[int, ...], outputs: int, deadly: bool):\n"
+        "    if deadly:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return cnn(input_shape, outputs, [4, 4], [9, 7])\n"
+    )
+    quick = [one for one in QUICK if not one.startswith("backbone")]
+    (tmp_path / "conf" / "backbone").mkdir(parents=True)
+    (tmp_path / "conf" / "backbone" / "deadly.yaml").write_text("_target_: deadly.backbone\ndeadly: false\n")
+    sweep = ["-m", "--config-dir=conf", *quick, "study=mine", "placement=none", "hydra/launcher=parallel"]
+    done = subprocess.run(
+        [sys.executable, "-m", "stnlab.train", *sweep, "backbone=deadly", "backbone.deadly=false,true", "seed=0,1"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "4 jobs: 2 done, 0 skipped, 2 failed" in done.stdout
+    assert "its process was killed" in done.stdout
 
 
 def test_a_diverged_run_fails_with_the_step_and_keeps_its_last_good_checkpoint():

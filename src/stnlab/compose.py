@@ -116,6 +116,8 @@ def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> 
         return f"{group}={choice}: no such choice{nearest(choice, error.options or files)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; write key=value, and quote values with spaces or brackets"
+    if isinstance(error.__cause__, StnlabError):  # a launcher's own
+        return str(error.__cause__)
     if found := re.search(r"Could not override '([^']+)'", text):
         return _unknown_key(found[1].split("@")[0], arguments, name)
     if found := re.search(r"Ambiguous value for argument '(.+?)'", text):

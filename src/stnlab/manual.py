@@ -29,9 +29,9 @@ Results: runs/<study>/<run>/metrics.json; python -m stnlab.report runs/<study> c
 def manual(command: str, conf: Path, extra: Sequence[Path] = ()) -> str:
     """The help of a command. conf: the folder of choices; extra: folders of `--config-dir`."""
     root = yaml.safe_load((conf / "train.yaml").read_text())
-    defaults = {
-        group: choice for entry in root["defaults"] if isinstance(entry, dict) for group, choice in entry.items()
-    }
+    pairs = [pair for entry in root["defaults"] if isinstance(entry, dict) for pair in entry.items()]
+    every = {group.removeprefix("override "): choice for group, choice in pairs}
+    defaults = {group: choice for group, choice in every.items() if (conf / group).is_dir()}
     lines = [INTRODUCTION[command], "", "Groups and choices (* is the default):"]
     for group, default in defaults.items():
         lines += ["", f"{group}="]

@@ -1,6 +1,7 @@
-"""`python -m stnlab.resume runs/<study>`: the commands that made a study again, for what they left unfinished."""
+"""`python -m stnlab.resume runs/<study>`: train what the commands that made a study have left unfinished."""
 
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,53 +9,71 @@ from pathlib import Path
 from stnlab.command import path_and_overrides, run_command
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import find_runs
-from stnlab.runs.sweeps import sweeps
+from stnlab.runs.plan import Planned, change_plan, read_plan
 
 USAGE = "python -m stnlab.resume runs/<study> [key=value ...]"
 
 
 def main(arguments: list[str]) -> int:
-    """Give every sweep of the study again, then the single runs that are still not finished."""
+    """Train each run that was asked for and is not done, one after another; a failing one stops no other."""
     if {"--help", "-h"} & set(arguments):
-        print(f"{USAGE}\n\n{__doc__}\nWhat follows the path is added to each command, such as trainer=gpu.")
+        print(f"{USAGE}\n\n{__doc__}\nWhat follows the path is added to each run's own arguments, such as trainer=gpu.")
         return 0
     path, more = path_and_overrides(arguments, USAGE)
-    study = path.resolve()
-    known = sweeps(study)
-    if not known:
-        find_runs(path)  # or there is no study at all
-    place = [f"study={study.name}", f"runs_dir={study.parent}"]
-    untouched = {run.path: run.info.get("started") for run in find_runs(study)} if study.is_dir() else {}
-    failures = [error for sweep in known for error in _again(sweep.arguments, sweep.folder, [*more, *place])]
-    for run in find_runs(study):
-        left = run.state in ("running", "failed") and run.info.get("started") == untouched.get(run.path)
-        if left and "overrides" in run.info:
-            folder = Path(run.info.get("folder") or Path.cwd())
-            failures += _again(run.info["overrides"], folder, [*more, *place])
+    left = unfinished(path)
+    failures: list[str] = []
+    for number, (name, planned) in enumerate(left.items()):
+        print(f"run {number + 1} of {len(left)}", flush=True)
+        if failure := _train(planned, [*more, f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve())}"]):
+            failures.append(f"failed: {name}: {failure}")
+            if not (path / name / "run.json").exists():
+                change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
+    print(f"{path}: {len(left) - len(failures)} of {len(left)} unfinished runs trained", flush=True)
     if failures:
-        raise StnlabError("; ".join(str(failure) for failure in failures))
-    print(f"{path}: nothing is left to do")
+        raise StnlabError("; ".join(failures))
     return 0
 
 
-def _again(arguments: Sequence[str], folder: Path, more: Sequence[str]) -> list[StnlabError]:
-    """Train by a command as it was given, in the folder where it was given. Its failure must not stop the others."""
+def unfinished(study: Path) -> dict[str, Planned]:
+    """Name -> what trains it, of each run that was asked for or has started and is not done."""
+    planned = read_plan(study)
+    runs = {run.name: run for run in find_runs(study, empty=bool(planned))}
+    started = {}
+    for name, run in runs.items():
+        if not run.damaged and "overrides" in run.info:
+            started[name] = Planned(run.info["overrides"], run.info.get("folder") or str(Path.cwd()))
+    every = planned | started
+    return {
+        name: one for name, one in every.items() if name not in runs or runs[name].damaged or runs[name].state != "done"
+    }
+
+
+def _train(planned: Planned, more: Sequence[str]) -> str | None:
+    """By its own arguments, in the folder where they were given. Returns the first line of what went wrong."""
     from stnlab.train import main as train
 
     added = {override.partition("=")[0] for override in more}
-    kept = [argument for argument in arguments if argument.partition("=")[0] not in added]
+    kept = [argument for argument in planned.arguments if argument.partition("=")[0] not in {*added, "fresh"}]
     try:
-        with _inside(folder):
+        with _inside(Path(planned.folder)):
             train([*kept, *more])
-    except StnlabError as error:
-        return [error]
-    return []
+    except Exception as error:
+        if not isinstance(error, StnlabError):
+            traceback.print_exception(error)
+        return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+    return None
+
+
+def _quoted(study: Path) -> str:
+    """The folder of a study as a value that Hydra's grammar reads, whatever is in its name."""
+    escaped = str(study.parent).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 @contextmanager
 def _inside(folder: Path) -> Iterator[None]:
     if not folder.is_dir():
-        raise StnlabError(f"{folder}: this study's commands were given there, but it is gone; give them yourself")
+        raise StnlabError(f"{folder}: the command was given there, but it is gone; give the command again elsewhere")
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -1,7 +1,9 @@
 """`python -m stnlab.status runs/<study>`: how far every run of a study is, from its files alone."""
 
 import datetime
+import platform
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -11,69 +13,97 @@ from rich.text import Text
 from stnlab.command import path_and_overrides, run_command
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
+from stnlab.runs.plan import read_plan
 
 USAGE = "python -m stnlab.status runs/<study> [--watch]"
 EVERY = 2.0
 """Seconds between two looks."""
-STYLES = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
+PATIENCE = 60.0
+STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "waiting": "dim",
+    "interrupted": "yellow",
+    "failed": "red",
+    "damaged": "red",
+}
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table once or, with --watch, until no run is at work."""
+    """Print the table once or, with --watch, as long as there is something to wait for."""
     if {"--help", "-h"} & set(arguments):
-        print(f"{USAGE}\n\n{__doc__}\n--watch: look again every {EVERY:.0f} seconds until no run is at work.")
+        print(
+            f"{USAGE}\n\n{__doc__}\n--watch: look again every {EVERY:.0f} seconds until all runs have ended, or none "
+            f"has been at work for {PATIENCE:.0f} seconds."
+        )
         return 0
     path, options = path_and_overrides([one for one in arguments if one != "--watch"], USAGE)
     if options:
         raise StnlabError(f"{options[0]}: no such option; {USAGE}")
     console = Console()
     if "--watch" not in arguments:
-        console.print(table(find_runs(path)))
+        console.print(table(look(path)))
         return 0
+    last_seen = time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            runs = find_runs(path)
-            live.update(table(runs), refresh=True)
-            if not any(activity(run) == "running" for run in runs):
+            seen = look(path)
+            live.update(table(seen), refresh=True)
+            states = {state for _, state in seen}
+            last_seen = time.monotonic() if "running" in states else last_seen
+            # between two jobs of a sweep nothing is at work for a moment
+            if states <= {"done", "failed", "damaged"} or time.monotonic() - last_seen > PATIENCE:
                 return 0
             time.sleep(EVERY)
 
 
-def table(runs: list[RunDirectory]) -> Table:
-    """A row for each run, and in the caption how many are in which state."""
-    states = [activity(run) for run in runs]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states)
-    shown = Table(title=f"study {runs[0].path.resolve().parent.name}", caption=f"{len(runs)} runs: {counts}")
-    for column in ("run", "state", "epoch", "left", "host", "last metric"):
-        shown.add_column(column, overflow="fold", no_wrap=column in ("state", "epoch", "left"))
-    for run, state in zip(runs, states, strict=True):
-        info = run.info
-        shown.add_row(
-            run.name, Text(state, style=STYLES[state]), _epoch(run), _left(run, state), info.get("host"), _metric(run)
-        )
-    return shown
+def look(study: Path) -> list[tuple[RunDirectory, str]]:
+    """Every run that has started or was asked for by a sweep, with its state. Raises StnlabError if there is none."""
+    planned = read_plan(study)
+    runs = {run.name: run for run in find_runs(study, empty=bool(planned))}
+    every = runs | {name: RunDirectory(study / name) for name in planned if name not in runs}
+    return [(run, activity(run)) for _, run in sorted(every.items())]
 
 
 def activity(run: RunDirectory) -> str:
-    """`done`, `failed`, `running`, or `interrupted` if it says that it runs but no process of its machine holds it."""
+    """What `run.json` says, or `waiting` without one, `damaged` if it cannot be read, and `interrupted` if it says that
+    it runs but no process of its machine holds it. Of a run on another machine only its own word is known.
+    """
+    if run.damaged:
+        return "damaged"
     if run.state != "running":
-        return run.state
-    return "running" if run.busy else "interrupted"
+        return "waiting" if run.state == "absent" else run.state
+    elsewhere = run.info.get("host") not in (None, platform.node())
+    return "running" if elsewhere or run.busy else "interrupted"
 
 
-def _epoch(run: RunDirectory) -> str:
-    recipe = run.config["recipe"]
-    planned = recipe.get("epochs") or f"{recipe.get('steps')} steps"
-    return f"{run.info.get('epochs', 0)} of {planned}"
+def table(seen: list[tuple[RunDirectory, str]]) -> Table:
+    """A row for each run, and in the caption how many are in which state."""
+    states = [state for _, state in seen]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states)
+    shown = Table(title=f"study {seen[0][0].path.resolve().parent.name}", caption=f"{len(seen)} runs: {counts}")
+    for column in ("run", "state", "progress", "left", "host", "last metric"):
+        shown.add_column(column, overflow="fold", no_wrap=column in ("state", "progress", "left"))
+    for run, state in seen:
+        known = state not in ("waiting", "damaged")
+        rest = (
+            (*_progress(run, state), run.info.get("host"), _metric(run)) if known else ("", "", "", run.damaged or "")
+        )
+        shown.add_row(run.name, Text(state, style=STYLES[state]), *rest)
+    return shown
 
 
-def _left(run: RunDirectory, state: str) -> str:
-    """Of the training, from the time that its epochs took so far."""
-    epochs, planned = run.info.get("epochs"), run.config["recipe"].get("epochs")
-    if state != "running" or not epochs or not planned:
-        return ""
-    seconds = run.info["train_seconds"] / epochs * (planned - epochs)
-    return str(datetime.timedelta(seconds=round(seconds)))
+def _progress(run: RunDirectory, state: str) -> tuple[str, str]:
+    """How far the training is, and how long it will take at the pace so far."""
+    recipe, history = run.config["recipe"], run.history
+    unit = "epochs" if recipe.get("epochs") else "steps"
+    ended = (len(history) if unit == "epochs" else int(history[-1]["step"])) if history else 0
+    planned = int(recipe[unit])
+    left = ""
+    if state == "running" and ended:
+        seconds = run.info["train_seconds"] / ended * (planned - ended)
+        left = str(datetime.timedelta(seconds=round(seconds)))
+    return f"{ended:,} of {planned:,} {unit}", left
 
 
 def _metric(run: RunDirectory) -> str:

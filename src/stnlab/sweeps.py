@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -26,12 +27,13 @@ from stnlab.compose import Config, checked_flags, conf_directory, explain, to_co
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
-from stnlab.runs.sweeps import remember
+from stnlab.runs.plan import Planned, change_plan
 
 JOBS = "STNLAB_JOBS"
 """The environment variable that tells each job, in whatever process: `<jobs> <first> <side by side> <started>`."""
 
 State = Literal["done", "skipped", "failed", "left"]
+KILLED = "its process was killed; perhaps there was not enough memory"
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
 
@@ -83,8 +85,7 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
         try:
             task(to_config(composed))
         except Exception as error:
-            raised.append(error)
-            raise
+            raised.append(error)  # raised here, Hydra would print a line of its own
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
     sys.argv[1:] = arguments
@@ -94,13 +95,15 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
         entry()
     except (HydraException, OmegaConfBaseException) as error:
         raise StnlabError(explain(error, arguments)) from error
-    except Exception as error:
-        if error not in raised and isinstance(error, ValueError) and "Config group override" in str(error):
+    except ValueError as error:
+        if "Config group override" in str(error):
             raise StnlabError(f"{' '.join(arguments)}: a group cannot be null; choose a file") from error
         raise
     finally:
         for line in summary(_sweep.outcomes) if trains else []:
             print(line, flush=True)
+    if raised:
+        raise raised[0]
     failed = [outcome for outcome in _sweep.outcomes if outcome.state == "failed"]
     if failed:
         count = "one job" if len(failed) == 1 else f"{len(failed)} jobs"
@@ -120,33 +123,91 @@ def launch_unfinished(
     launch: a Hydra launcher's own method. first: number of the first job. side_by_side: how many run at a time. A
     failed job's value is NaN: given an exception, Hydra would print it once more and drop the other results.
     """
-    composed = compose_jobs(loader, master, jobs)
-    runs = [_run_of(config) if _sweep.trains else None for config in composed]
+    runs: list[RunDirectory | None] = [None] * len(jobs)
     if _sweep.trains:
-        remember(Path(master.runs_dir) / str(master.study), sys.argv[1:])
-    paths = [run.path if run else None for run in runs]
-    finished = [run is not None and not master.fresh and run.state == "done" for run in runs]
-    pending = [
-        number
-        for number, path in enumerate(paths)
-        if not finished[number] and (path is None or path not in paths[:number])
-    ]
+        configs = [to_config(composed) for composed in compose_jobs(loader, master, jobs)]
+        runs = [_run_of(config) for config in configs]
+        _plan(runs, configs)
+    pending = _pending(runs, bool(master.fresh))
     os.environ[JOBS] = f"{len(pending)} {first} {side_by_side} {time.time():.0f}"
-    for run, done in zip(runs, finished, strict=True):
-        if run and done:
-            print(f"{run.path}: done already; {run.summary}", flush=True)
     names = _names(jobs)
     try:
-        launched = launch([jobs[number] for number in pending], first) if pending else []
-    except BaseException:  # Ctrl-C, or a process of a launcher's was killed: the files know how far it came
+        returned = _launched(launch, jobs, pending, runs, first)
+    except BaseException:  # Ctrl-C above all: the files know how far it came
         _sweep.outcomes += [_outcome_by_files(names[number], runs[number]) for number in pending]
         raise
-    returned = dict(zip(pending, launched, strict=True))
-    outcomes = [
-        _outcome(name, run, returned.get(number)) for number, (name, run) in enumerate(zip(names, runs, strict=True))
-    ]
+    outcomes = [_outcome(names[number], run, returned.get(number)) for number, run in enumerate(runs)]
     _sweep.outcomes += outcomes
+    for outcome in outcomes:
+        if outcome.state == "failed" and outcome.run and outcome.run.state == "absent":
+            change_plan(outcome.run.path.parent, {}, fewer=[outcome.run.name])  # a wrong choice: it can never start
     return [_result(outcome) for outcome in outcomes]
+
+
+def _plan(runs: Sequence[RunDirectory | None], configs: Sequence[Config]) -> None:
+    """Note what each run is to be trained by, in its own study."""
+    studies: dict[Path, dict[str, Planned]] = {}
+    for run, config in zip(runs, configs, strict=True):
+        if run is not None:
+            studies.setdefault(run.path.parent, {})[run.name] = Planned(config["overrides"], str(Path.cwd()))
+    for study, planned in studies.items():
+        change_plan(study, planned)
+
+
+def _pending(runs: Sequence[RunDirectory | None], fresh: bool) -> list[int]:
+    """Numbers of the jobs to launch: a finished run is told instead, and the same run is trained once."""
+    seen: set[Path] = set()
+    pending = []
+    for number, run in enumerate(runs):
+        if run is not None and not fresh and not run.damaged and run.state == "done":
+            print(f"{run.path}: done already; {run.summary}", flush=True)
+        elif run is None or run.path not in seen:
+            pending.append(number)
+        if run is not None:
+            seen.add(run.path)
+    return pending
+
+
+def _launched(
+    launch: Launch, jobs: Sequence[Sequence[str]], pending: list[int], runs: Sequence[RunDirectory | None], first: int
+) -> dict[int, JobReturn]:
+    """Number of the job -> what it returned.
+
+    When a process is killed, say by the system for want of memory, joblib ends all that were at work: those are then
+    tried one by one, so that only the guilty one fails.
+    """
+    returned: dict[int, JobReturn] = {}
+    batches = [pending] if pending else []
+    while batches:
+        batch = batches.pop(0)
+        try:
+            returned |= zip(batch, launch([jobs[number] for number in batch], first), strict=True)
+        except BrokenProcessPool:
+            ended = {number: _state(runs[number]) for number in batch}
+            if len(batch) == 1:
+                returned[batch[0]] = _ended(JobError(KILLED))
+                if run := runs[batch[0]]:
+                    run.fail(KILLED, KILLED)
+                continue
+            for number, state in ended.items():
+                if state in ("done", "failed"):
+                    run = runs[number]
+                    returned[number] = _ended(JobError(run.info["error"]) if run and state == "failed" else None)
+            waiting = [number for number, state in ended.items() if state not in ("done", "failed", "running")]
+            batches += [waiting] if waiting else []
+            batches += [[number] for number, state in ended.items() if state == "running"]
+    return returned
+
+
+def _state(run: RunDirectory | None) -> str:
+    return "absent" if run is None or run.damaged else run.state
+
+
+def _ended(error: Exception | None) -> JobReturn:
+    result = JobReturn()
+    result.status = JobStatus.FAILED if error else JobStatus.COMPLETED
+    result.return_value = error
+    return result
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[str]:
@@ -156,11 +217,15 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
     states = [outcome.state for outcome in outcomes]
     shown = [state for state in get_args(State) if state != "left" or "left" in states]
     lines = [f"{len(outcomes)} jobs: " + ", ".join(f"{states.count(state)} {state}" for state in shown)]
+    alike: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.state == "failed":
-            log = outcome.run.error_log if outcome.run else None
-            where = f" (log: {log})" if log and log.exists() else ""
-            lines.append(f"failed: {outcome.name}: {outcome.reason}{where}")
+            alike.setdefault(outcome.reason, []).append(outcome)
+    for reason, failed in alike.items():
+        run = failed[0].run
+        where = f" (log: {run.error_log})" if run and run.state == "failed" else ""
+        others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        lines.append(f"failed: {failed[0].name}{others}: {reason}{where}")
     return lines
 
 
@@ -168,6 +233,7 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
     print(_announcement(), flush=True)
     try:
         task(config)
+        gc.collect()  # Lightning's objects hold each other, and the next job needs their memory
         return
     except Exception as error:
         if not isinstance(error, StnlabError):
@@ -181,6 +247,8 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
 
 def _announcement() -> str:
     """`job 4 of 12, about 3 min left`."""
+    if JOBS not in os.environ:  # a launcher that is none of ours
+        return f"job {HydraConfig.get().job.num + 1}"
     jobs, first, side_by_side, started = (int(value) for value in os.environ[JOBS].split())
     number = HydraConfig.get().job.num - first
     if number >= jobs:
@@ -212,11 +280,10 @@ def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
         yield config
 
 
-def _run_of(composed: DictConfig) -> RunDirectory | None:
+def _run_of(config: Config) -> RunDirectory | None:
     """The directory of a job's run. None if its settings are wrong, which the job itself will tell."""
     from stnlab.train import check_settings
 
-    config = to_config(composed)
     try:
         check_settings(config)
     except StnlabError:
@@ -234,14 +301,16 @@ def _outcome(name: str, run: RunDirectory | None, returned: JobReturn | None) ->
     """returned: None if the job was not launched, because its run was finished or another job's."""
     if returned is not None and returned.status is not JobStatus.COMPLETED:
         return Outcome(name, "failed", run, str(returned._return_value))
-    return Outcome(name, "skipped" if returned is None else "done", run)
+    trained = returned is not None and (run is None or run.state == "done")  # not if busy=skip found it busy
+    return Outcome(name, "done" if trained else "skipped", run)
 
 
 def _outcome_by_files(name: str, run: RunDirectory | None) -> Outcome:
     """Of a sweep that broke off."""
-    if run is None or run.state not in ("done", "failed"):
+    state = _state(run)
+    if run is None or state not in ("done", "failed"):
         return Outcome(name, "left", run)
-    return Outcome(name, "done", run) if run.state == "done" else Outcome(name, "failed", run, run.info["error"])
+    return Outcome(name, "done", run) if state == "done" else Outcome(name, "failed", run, run.info["error"])
 
 
 def _result(outcome: Outcome) -> JobReturn:

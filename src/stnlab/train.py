@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from stnlab.command import run_command
 from stnlab.errors import StnlabError, nearest
-from stnlab.runs.directory import RunDirectory
+from stnlab.runs.directory import RunBusyError, RunDirectory
 from stnlab.runs.identity import Config, normalise
 
 CHOSEN = ("data", "backbone", "localizer", "placement", "transform", "sampler", "recipe", "trainer")
@@ -36,12 +36,15 @@ def train(config: Config) -> None:
     if run.state == "done" and not config["fresh"]:
         print(f"{run.path}: done already; {run.summary}", flush=True)
         return
-    if config["busy"] == "skip" and run.busy:
-        print(f"{run.path}: another process is training this run; skipped", flush=True)
-        return
     from stnlab.training.launch import launch
 
-    launch(config, run)
+    try:
+        launch(config, run)
+    except RunBusyError as error:
+        if config["busy"] != "skip":
+            raise
+        print(f"{error}; skipped", flush=True)
+        return
     print(f"{run.path}: done; {run.summary}", flush=True)
 
 

@@ -24,6 +24,10 @@ BRIEFLY = 0.2
 State = Literal["absent", "running", "done", "failed"]
 
 
+class RunBusyError(StnlabError):
+    """Another process is at work on a run."""
+
+
 class RunDirectory:
     """`runs/<study>/<readable>-<digest8>/`: configuration, state, history, results and checkpoints of one training.
 
@@ -107,10 +111,22 @@ class RunDirectory:
         if not (self.path / ".lock").exists():
             return False
         try:
-            with filelock.FileLock(self.path / ".lock", timeout=0):
+            with filelock.FileLock(self.path / ".lock", timeout=BRIEFLY):
                 return False
         except filelock.Timeout:
             return True
+        except PermissionError:  # somebody else's study, read only: nothing of ours is at work on it
+            return False
+
+    @property
+    def damaged(self) -> str | None:
+        """In one line, why its `run.json` or, once it is done, its results cannot be read; None if they can."""
+        try:
+            if self.state == "done":
+                _ = self.summary
+        except (StnlabError, KeyError) as error:
+            return f"{self.path}: {error!r} is missing" if isinstance(error, KeyError) else str(error)
+        return None
 
     def predictions(self, split: Literal["val", "test"], fields: Collection[str] | None = None) -> Predictions | None:
         """The arrays of a split, None if the run has no such split. fields: those to read, if not all are needed."""
@@ -171,14 +187,14 @@ class RunDirectory:
 
     @contextmanager
     def lock(self, wait: bool = False) -> Iterator[None]:
-        """Keep other processes off this run. When one is at work on it, wait until it ends or raise StnlabError."""
+        """Keep other processes off this run. When one is at work on it, wait until it ends or raise RunBusyError."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=BRIEFLY)
         except filelock.Timeout as error:
             if not wait:
-                raise StnlabError(f"{self.path}: another process is training this run") from error
+                raise RunBusyError(f"{self.path}: another process is training this run") from error
             print(
                 f"{self.path}: another process is training this run; waiting for it (busy=skip would not)", flush=True
             )
@@ -189,13 +205,13 @@ class RunDirectory:
             lock.release()
 
 
-def find_runs(study: Path) -> list[RunDirectory]:
-    """All runs of a study, by name. Raises StnlabError if `study` is no directory or holds none."""
+def find_runs(study: Path, empty: bool = False) -> list[RunDirectory]:
+    """All runs of a study, by name. Raises StnlabError if `study` is no directory or, unless `empty`, holds none."""
     if not study.is_dir():
         raise StnlabError(f"{study}: no such study; give the path of one, runs/<study>")
     if (study / "run.json").exists():
         raise StnlabError(f"{study}: is a run; give the path of its study, {study.parent}")
     found = [RunDirectory(path.parent) for path in sorted(study.glob("*/run.json"))]
-    if not found:
+    if not found and not empty:
         raise StnlabError(f"{study}: holds no run; train one with study={study.name}")
     return found

@@ -112,6 +112,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self.divergence.check(self.trainer)  # before anything of this epoch is kept
+        self.divergence.check_weights(self.trainer, self.network)
         self._log_epoch("train", self.train_metrics)
         self._log_all(self.gradient_norms.collect())
 

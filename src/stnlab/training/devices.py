@@ -1,8 +1,10 @@
 """Which devices a run uses, checked before anything starts."""
 
 import getpass
+import itertools
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -61,31 +63,45 @@ def count_gpus() -> int:
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
 
-def claim_device(jobs_per_device: int) -> None:
-    """Take one GPU for this process, as long as it lives, and hide the others; does nothing without GPUs.
+def claim_devices(count: int, jobs_per_device: int) -> None:
+    """Take so many GPUs for this process, as long as it lives, and hide the others; waits until they are free.
 
-    A place on a device is a locked file, so that jobs of several sweeps on a machine share out its GPUs.
+    A place on a device is a locked file, so that the jobs of several sweeps on a machine share out its GPUs. Does
+    nothing where there are fewer GPUs than that: the run's own check says so.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
-    if _claimed or torch.cuda.device_count() < 2:
+    if _claimed or not 0 < count <= len(names) or not torch.cuda.device_count():
         return
     folder = Path(tempfile.gettempdir()) / f"stnlab-devices-{getpass.getuser()}"
     folder.mkdir(exist_ok=True)
-    for place in range(jobs_per_device):
-        for name in names:
-            lock = filelock.FileLock(folder / f"{name}-{place}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                continue
-            _claimed.append(lock)
-            os.environ["CUDA_VISIBLE_DEVICES"] = name
-            return
-    raise StnlabError(
-        f"all places on the {len(names)} GPUs here are taken; give hydra.launcher.n_jobs={len(names) * jobs_per_device}"
-        " or a larger hydra.launcher.jobs_per_device"
-    )
+    for waited in itertools.count():
+        for place in range(jobs_per_device):
+            taken = [lock for name in names if (lock := _taken(folder / f"{name}-{place}.lock"))]
+            if len(taken) >= count:
+                for lock in taken[count:]:
+                    lock.release()
+                _claimed.extend(taken[:count])
+                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(
+                    Path(lock.lock_file).name.rpartition("-")[0] for lock in _claimed
+                )
+                return
+            for lock in taken:
+                lock.release()
+        if not waited:
+            print(f"waiting for {count} of the {len(names)} GPUs here: all are taken", flush=True)
+        time.sleep(WAIT)
 
 
+WAIT = 1.0
+"""Seconds between two looks for a free GPU."""
 _claimed: list[filelock.BaseFileLock] = []
+
+
+def _taken(path: Path) -> filelock.BaseFileLock | None:
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return None
+    return lock

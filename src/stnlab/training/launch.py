@@ -12,7 +12,7 @@ import torch
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
-from stnlab.training.devices import check_devices, claim_device
+from stnlab.training.devices import check_devices, claim_devices
 
 
 def launch(config: Config, run: RunDirectory) -> None:
@@ -22,7 +22,8 @@ def launch(config: Config, run: RunDirectory) -> None:
     multirun that would start the whole sweep again. torchrun finds a free port and ends all if one dies.
     """
     if "STNLAB_JOBS_PER_DEVICE" in os.environ and config["trainer"].get("accelerator") != "cpu":
-        claim_device(int(os.environ["STNLAB_JOBS_PER_DEVICE"]))
+        devices = config["trainer"].get("devices")
+        claim_devices(devices if isinstance(devices, int) else 1, int(os.environ["STNLAB_JOBS_PER_DEVICE"]))
     processes = check_devices(config["trainer"])
     from stnlab.training.run import check_run, train_run
 
@@ -45,10 +46,12 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         file.write_text(json.dumps(config))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         done = subprocess.run(
-            [*torchrun, "-m", "stnlab.training.worker", str(file)],
+            [*torchrun, "-m", "stnlab.training.worker", str(file), str(os.getpid())],
             env={**os.environ, "OMP_NUM_THREADS": share},
             check=False,
         )
     if done.returncode != 0 or run.state != "done":
+        if run.state == "running":  # a process that was killed could not say so
+            run.fail(f"a process ended with status {done.returncode}", "its output went to the terminal\n")
         reason = run.info["error"] if run.state == "failed" else f"exit status {done.returncode}"
         raise StnlabError(f"a process of this run failed ({reason}); its output is above")

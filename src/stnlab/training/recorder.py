@@ -72,6 +72,7 @@ class Recorder(Checkpoint):
         if stepped and not trainer.is_last_batch and self._is_time(trainer):
             assert isinstance(pl_module, Classifier)
             pl_module.divergence.check(trainer)
+            pl_module.divergence.check_weights(trainer, pl_module.network)
             self._write_last(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -43,20 +43,23 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     components = build_components(config)
     recorder = Recorder(run, config["checkpoint_seconds"])
     frames = FrameRecorder(components.module.network, components.data)
-    identity = run.start_id(normalised, config["fresh"])
-    given = {"run": run, "config": normalised, "id": identity}
+    given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"])}
     trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
     with _nothing() if locked else run.lock(wait=config["busy"] == "wait"):
+        begun = run.state in ("running", "failed") and not config["fresh"]
+        if begun and (named := run.info.get("id") or given["id"]) != given["id"]:
+            given["id"] = named  # by the process that this one waited for, and that has died
+            trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
         if first:
             if config["fresh"]:
                 run.clear()
             elif run.state == "done":
                 return run  # the process that this one waited for has trained it
             print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
-            about = {"id": identity, "overrides": config["overrides"], "folder": str(Path.cwd())}
+            about = {"id": given["id"], "overrides": config["overrides"], "folder": str(Path.cwd())}
             run.start(normalised, about | _environment(trainer, components))
         try:
             with tracked(trainer.loggers, run) if first else _nothing():
@@ -65,8 +68,11 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
             raise KeyboardInterrupt from stop
         except Exception as error:
-            if first:
-                run.fail(_first_line(error), "".join(traceback.format_exception(error)))
+            if first and run.state != "done":  # a logger may fail when all results are written
+                try:
+                    run.fail(_first_line(error), "".join(traceback.format_exception(error)))
+                except OSError as unwritten:  # a full disk must not hide what came first
+                    error.add_note(f"and this could not be noted in {run.path} ({unwritten})")
             raise
     return run
 
@@ -91,8 +97,9 @@ def _fit_and_test(
     run.write_evaluation(evaluation)
     canvas = components.data.distortion.size
     run.write_metrics(summarise(components.module.predictions, canvas, evaluation, recorder.rows))
-    publish(trainer.loggers, run)
+    run.write_history(recorder.rows)  # a kill may have come between the last checkpoint and its row
     run.update(state="done", ended=_now(), **recorder.timings())
+    publish(trainer.loggers, run)
 
 
 def build_trainer(

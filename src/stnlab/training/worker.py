@@ -1,7 +1,10 @@
-"""One of the processes of a run: `torchrun -m stnlab.training.worker <configuration file>`."""
+"""One of the processes of a run: `torchrun -m stnlab.training.worker <configuration file> <pid>`."""
 
 import json
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 from stnlab.command import run_command
@@ -9,8 +12,19 @@ from stnlab.training.run import train_run
 
 
 def main(arguments: list[str]) -> None:
-    """Take part in the run of a configuration file."""
+    """Take part in the run of a configuration file, as long as the process that holds its lock lives."""
+    threading.Thread(target=end_with, args=(int(arguments[1]),), daemon=True).start()
     train_run(json.loads(Path(arguments[0]).read_text()), locked=True)
+
+
+def end_with(process: int) -> None:
+    """End this process, without a word, when another one is no more."""
+    while True:
+        time.sleep(1)
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            os._exit(1)
 
 
 if __name__ == "__main__":
