@@ -179,11 +179,11 @@ POSE = (
 )
 ALONG_AN_ORBIT = (
     ("accuracy", "0 to 1", "accuracy"),
-    ("agreement", "0 to 1", "share of predictions that are those at the canonical pose (which means leave out)"),
+    ("agreement", "0 to 1", "share of predictions that are those at the canonical pose (itself left out of means)"),
     (
         "total_variation",
         "0 to 1",
-        "total variation distance of the softmax to that at the canonical pose (which means leave out)",
+        "total variation distance of the softmax to that at the canonical pose (itself left out of means)",
     ),
     ("confidence", "0 to 1", "mean confidence"),
     ("ece", "0 to 1", "expected calibration error"),

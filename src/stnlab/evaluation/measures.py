@@ -47,9 +47,8 @@ def with_intervals(logits: Array, labels: Array) -> dict[str, float]:
 def after_temperature(validation: Said | None, test: Said) -> dict[str, float]:
     """`value`, the temperature fitted on the validation split, and the measures of the test split after it.
 
-    Error and accuracy are left out: dividing logits changes no prediction. The intervals are for this temperature: that
-    it was fitted on other images of which there are so many is not in them. Raises StnlabError where there is no
-    validation split.
+    Error and accuracy are left out: dividing logits changes no prediction. The intervals are for this temperature; how
+    surely it is known is not in them. Raises StnlabError where there is no validation split.
     """
     temperature = fit_temperature(*(validation or (None, None)))
     measures = with_intervals(np.asarray(test[0], np.float64) / temperature, test[1])
