@@ -21,8 +21,9 @@ try:
 except ImportError as error:
     raise SystemExit(f"error: {error}; pip install 'stnlab[dashboards]'") from error
 
-CELL = "JobType"
-"""Placement and transform of a run in one word (`deep2-affine`): what every panel groups by."""
+CELL = (("config", "data"), ("run", "JobType"))
+"""What runs are grouped by, in the run sets, since a panel's own grouping takes one key alone and panels without one
+follow their run set: the data, and placement and transform in one word (`deep2-affine`)."""
 COLUMNS = ("test/error", "test/ece", "test/gap", "test/nll", "temperature/ece", "health/collapsed")
 WIDTH, HEIGHT, ROW = 8, 8, 24
 """Of a panel and of a full row, in the units of W&B's grid."""
@@ -31,15 +32,13 @@ WIDTH, HEIGHT, ROW = 8, 8, 24
 def bars(title: str, metric: str) -> wr.BarPlot:
     """Mean over the seeds of each cell, with the standard error."""
     return wr.BarPlot(
-        title=title, metrics=[metric], groupby=CELL, groupby_aggfunc="mean", groupby_rangefunc="stderr", orientation="h"
+        title=title, metrics=[metric], groupby_aggfunc="mean", groupby_rangefunc="stderr", orientation="h"
     )
 
 
 def curves(title: str, metric: str, axis: str = "epoch") -> wr.LinePlot:
     """A band for each cell: mean and standard error over seeds."""
-    return wr.LinePlot(
-        title=title, x=axis, y=[metric], groupby=CELL, groupby_aggfunc="mean", groupby_rangefunc="stderr"
-    )
+    return wr.LinePlot(title=title, x=axis, y=[metric], groupby_aggfunc="mean", groupby_rangefunc="stderr")
 
 
 def pictures(title: str, *names: str) -> wr.MediaBrowser:
@@ -51,7 +50,7 @@ def table(name: str) -> wr.WeavePanelSummaryTable:
 
 
 def comparison() -> list[Any]:
-    axes = [wr.Config("placement"), wr.Config("transform"), wr.Config("seed")]
+    axes = [wr.Config(name) for name in ("data", "placement", "transform", "seed")]
     axes += [wr.SummaryMetric(name) for name in ("test/error", "test/ece", "test/nll")]
     return [
         wr.ParallelCoordinatesPlot(
@@ -68,7 +67,7 @@ def sections() -> list[tuple[str, str, list[Any]]]:
     """Title, what to look for, panels. Panels are made anew at each call: each has an identity of its own."""
     return [
         (
-            "Error and ECE by placement and transform",
+            "Error and ECE by data, placement and transform",
             "Test error and expected calibration error (15 bins): mean over seeds, standard error as whisker.",
             [bars("test error", "test/error"), bars("test ECE", "test/ece"), bars("test NLL", "test/nll")],
         ),
@@ -122,11 +121,11 @@ def sections() -> list[tuple[str, str, list[Any]]]:
 
 
 def workspace(entity: str, project: str, study: str) -> ws.Workspace:
-    """The saved view: the study's runs at the left, grouped by placement and transform, sections of panels beside."""
+    """The saved view: the study's runs at the left, grouped by data, placement and transform, panels beside."""
     return ws.Workspace(
         entity=entity,
         project=project,
-        name=f"{study}: placement and transform",
+        name=f"{study}: data, placement and transform",
         sections=[
             ws.Section(name=title, panels=panels, is_open=number < 2)
             for number, (title, _, panels) in enumerate(sections())
@@ -134,7 +133,7 @@ def workspace(entity: str, project: str, study: str) -> ws.Workspace:
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
             filters=expr.And(expr.Metric("Group") == study),
-            groupby=[expr.Config("placement"), expr.Config("transform")],
+            groupby=[{"config": expr.Config, "run": expr.Metric}[section](name) for section, name in CELL],
             order=[expr.Ordering(expr.Summary("test/error"), ascending=True)],
             pinned_columns=[f"summary:{name}" for name in COLUMNS],
         ),
@@ -145,7 +144,11 @@ def report(entity: str, project: str, study: str) -> wr.Report:
     """The page to show. A run set without a project is of the report's own: so the spec needs no server."""
     blocks: list[Any] = [wr.TableOfContents()]
     for title, words, panels in sections():
-        runs = wr.Runset(name=study, filters=expr.And(expr.Metric("Group") == study))
+        runs = wr.Runset(
+            name=study,
+            filters=expr.And(expr.Metric("Group") == study),
+            groupby=[f"{section}.{name}" for section, name in CELL],
+        )
         blocks += [wr.H1(title), *([wr.P(words)] if words else [])]
         blocks.append(wr.PanelGrid(runsets=[runs], panels=_laid_out(panels), hide_run_sets=True))
     description = (

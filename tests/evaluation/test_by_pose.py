@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, sem
 
 from stnlab.evaluation import ece, wilson
 from stnlab.evaluation.by_pose import (
     bin_edges,
     by_pose,
-    extremeness,
-    overconfidence_at_extremes,
+    overconfidence,
     pose_bins,
     pose_values,
 )
@@ -57,7 +57,8 @@ def test_every_sample_is_in_one_bin(name, low, span):
 
 def test_each_bin_says_what_its_samples_do():
     parameters, confidence, correct = drawn()
-    found = by_pose(parameters, 28, confidence, correct)
+    sure = confidence + np.random.default_rng(1).uniform(-0.05, 0.05, len(confidence))
+    found = by_pose(parameters, 28, sure, correct)
     degrees = np.degrees(parameters["rotation"][:, 0])
     for number in range(10):
         low, high = -90 + 18 * number, -72 + 18 * number
@@ -67,8 +68,12 @@ def test_each_bin_says_what_its_samples_do():
         }
         assert (at["low"], at["high"], at["n"]) == pytest.approx((low, high, rows.sum()))
         assert at["error"] == pytest.approx((~correct[rows]).mean())
-        assert at["ece"] == pytest.approx(ece(confidence[rows], correct[rows]))
-        assert at["confidence"] == pytest.approx(0.9)
+        assert at["ece"] == pytest.approx(ece(sure[rows], correct[rows]))
+        assert at["confidence"] == pytest.approx(sure[rows].mean())
+        half = norm.ppf(0.975) * sem(sure[rows])
+        ends = (found[f"rotation/{number:02d}/confidence_low"], found[f"rotation/{number:02d}/confidence_high"])
+        assert ends == pytest.approx((sure[rows].mean() - half, sure[rows].mean() + half))
+        assert found[f"rotation/{number:02d}/gap"] == pytest.approx(sure[rows].mean() - correct[rows].mean())
         ends = (found[f"rotation/{number:02d}/error_low"], found[f"rotation/{number:02d}/error_high"])
         assert ends == wilson(int((~correct[rows]).sum()), int(rows.sum()))
         assert found[f"rotation/{number:02d}/ece_low"] <= at["ece"] <= found[f"rotation/{number:02d}/ece_high"]
@@ -81,8 +86,21 @@ def test_overconfidence_at_extremes_is_found_where_it_is():
     found = by_pose(parameters, 28, confidence, correct)
     assert found["rotation/overconfidence_at_extremes"] == pytest.approx(0.3, abs=0.04)
     assert found["rotation/overconfidence_at_extremes_low"] > 0.25
-    name = "scale/overconfidence_at_extremes"
-    assert found[f"{name}_low"] < 0 < found[f"{name}_high"]
+    for side in ("low", "high"):
+        name = f"scale/overconfidence_at_{side}"
+        assert found[f"{name}_low"] < 0 < found[f"{name}_high"]
+    assert "scale/overconfidence_at_extremes" not in found
+
+
+def test_small_and_large_have_sides_of_their_own():
+    """Small ones are always wrong, large ones always right, for all of which 0.8 is said."""
+    scale = np.random.default_rng(0).permutation(np.repeat([0.7, 1.0, 1.1], 100))[:, None]
+    right = np.tile([True, False], 150)
+    correct = np.where(scale[:, 0] < 1, False, np.where(scale[:, 0] > 1, True, right))
+    found = overconfidence("scale", scale, np.full(300, 0.8), correct)
+    middle = 0.8 - right[scale[:, 0] == 1].mean()
+    assert found["overconfidence_at_low"] == pytest.approx(0.8 - middle)
+    assert found["overconfidence_at_high"] == pytest.approx(-0.2 - middle)
 
 
 def test_its_interval_holds_the_truth():
@@ -91,15 +109,18 @@ def test_its_interval_holds_the_truth():
     hits = 0
     for _ in range(200):
         extreme = rng.random(600)
-        found = overconfidence_at_extremes(extreme, np.full(600, 0.9), rng.random(600) < 0.95 - 0.3 * extreme)
-        hits += found["_low"] <= 0.2 <= found["_high"]
+        angle = (extreme * rng.choice([-1, 1], 600))[:, None]
+        found = overconfidence("rotation", angle, np.full(600, 0.9), rng.random(600) < 0.95 - 0.3 * extreme)
+        hits += found["overconfidence_at_extremes_low"] <= 0.2 <= found["overconfidence_at_extremes_high"]
     assert 180 <= hits <= 199
-    assert overconfidence_at_extremes(np.ones(5), np.ones(5), np.ones(5, bool)) == {}
+    assert overconfidence("rotation", np.ones((5, 1)), np.ones(5), np.ones(5, bool)) == {}
 
 
-def test_extreme_is_far_from_the_canonical_pose():
-    np.testing.assert_allclose(extremeness("rotation", np.array([[-60.0, 10.0], [5.0, 20.0]])), [60, 20])
-    np.testing.assert_allclose(extremeness("scale", np.array([[0.25], [2.0]])), [2, 1])
+def test_the_furthest_object_makes_a_sample_extreme():
+    angles = np.array([[-60.0, 10], [5, 20], [70, 0], [1, 1], [30, 2], [0, 25]])
+    correct = np.array([False, True, False, True, True, True])  # the two furthest are wrong
+    found = overconfidence("rotation", angles, np.ones(6), correct)
+    assert found["overconfidence_at_extremes"] == 1
 
 
 def test_two_objects_count_where_each_is_once_in_a_bin():
@@ -109,6 +130,8 @@ def test_two_objects_count_where_each_is_once_in_a_bin():
     assert counts == [2, 0, 0, 0, 0, 1, 0, 0, 0, 2]
     assert found["rotation/05/error"] == 1
     assert "rotation/01/error" not in found
+    assert "rotation/05/gap" in found
+    assert "rotation/05/confidence_low" not in found  # of one sample
 
 
 def test_unknown_poses_say_nothing():

@@ -11,6 +11,13 @@ from stnlab.evaluation.measure_intervals import RANGES
         "test/brier_reliability_low",
         "temperature/value",
         "temperature/ece_high",
+        "temperature/aurc_low",
+        "by_pose/scale/overconfidence_at_low",
+        "by_pose/scale/overconfidence_at_high_low",
+        "by_pose/shift/02/confidence_high",
+        "by_pose/shift/02/gap",
+        "invariance/scale/whole/ece",
+        "invariance/scale/x2.00/cut",
         "by_pose/shear/09/ece_low",
         "invariance/rotation/+030/total_variation",
         "invariance/scale/x1.41/accuracy",
@@ -27,6 +34,13 @@ def test_a_name_is_explained_once(name: str):
 def test_what_no_run_writes_is_not_explained():
     for name in ("test/eces", "val/mce", "temperature/error", "test/n_low", "by_pose/rotation/3/error"):
         assert explanations(name) == []
+    for name in ("temperature/error_low", "by_pose/scale/overconfidence_at_extremes", "invariance/scale/cut"):
+        assert explanations(name) == []
+
+
+def test_each_explanation_says_of_which_images():
+    for name in ("ece", "nll", "brier"):
+        assert len({explanations(f"{split}/{name}")[0].meaning for split in ("test", "val", "temperature")}) == 3
 
 
 def test_a_table_for_people_is_short():

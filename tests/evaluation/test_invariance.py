@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ class Orbit:
     predicted: Any
     confidence: Any
     variation: Any
+    cut: Any = None
 
 
 def drawn(values: Any, canonical: int, training: tuple[float, float], images: int = 400, heads: int = 2) -> Orbit:
@@ -105,13 +106,28 @@ def test_summary_is_means_inside_outside_and_over_all():
     orbit = drawn([-90, 0, 90, 180], 1, (0, 90))
     found, along = invariance({"rotation": orbit}), curves(orbit)
     for measure, values in along.items():
-        assert found[f"rotation/{measure}"] == pytest.approx(values.mean())
-        assert found[f"rotation/inside/{measure}"] == pytest.approx(values[[1, 2]].mean())
+        compares = measure in ("agreement", "total_variation")  # with the canonical value, which the means leave out
+        assert found[f"rotation/{measure}"] == pytest.approx(values[[0, 2, 3] if compares else [0, 1, 2, 3]].mean())
+        assert found[f"rotation/inside/{measure}"] == pytest.approx(values[[2] if compares else [1, 2]].mean())
         assert found[f"rotation/outside/{measure}"] == pytest.approx(values[[0, 3]].mean())
         assert found[f"rotation/+180/{measure}"] == pytest.approx(values[3])
+    assert found["rotation/+000/agreement"] == 1
+    assert not [name for name in found if "whole" in name or "cut" in name]
+    upright = invariance({"rotation": drawn([-90, 0, 90, 180], 1, (0, 0))})
+    assert "rotation/inside/accuracy" in upright
+    assert "rotation/inside/agreement" not in upright
     everywhere = invariance({"rotation": drawn([-90, 0, 90, 180], 1, (-180, 180))})
     assert not [name for name in everywhere if "outside" in name]
     assert invariance({}) == {}
+
+
+def test_values_that_cut_images_are_marked_and_left_out_of_the_whole():
+    orbit = replace(drawn([0.5, 1, 1.4, 2], 1, (0.7, 1.2)), cut=np.array([0, 0.01, 0.04, 0.3], np.float32))
+    found, along = invariance({"scale": orbit}), curves(orbit)
+    assert found["scale/x2.00/cut"] == pytest.approx(0.3)
+    assert found["scale/whole/accuracy"] == pytest.approx(along["accuracy"][:3].mean())
+    assert found["scale/whole/agreement"] == pytest.approx(along["agreement"][[0, 2]].mean())
+    assert found["scale/accuracy"] == pytest.approx(along["accuracy"].mean())
 
 
 def test_equivariance_is_the_mean_over_images_that_have_a_gap():

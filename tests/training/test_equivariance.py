@@ -122,6 +122,17 @@ def test_padding_shows_and_a_stage_of_one_size_has_no_stride(data: ImageData):
         assert measure_equivariance(plain(stage), data, 10)[1].keys() == {"rotation", "scale"}
 
 
+class Hungry(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] > 28 and x.device.type != "meta":
+            raise torch.OutOfMemoryError("for a longer image")
+        return super().forward(x)
+
+
+def test_strides_take_no_memory(data: ImageData):
+    assert measure_equivariance(plain(Hungry(1, 2, 3, stride=2)), data, 10)[1].keys() == {"rotation", "scale", "shift"}
+
+
 def test_dead_features_have_no_gap(data: ImageData):
     dead = nn.Conv2d(1, 4, 3)
     nn.init.zeros_(dead.weight)

@@ -21,7 +21,7 @@ from stnlab.training.frames import FrameRecorder
 from stnlab.training.loading import load_components
 from stnlab.training.recorder import Recorder
 from stnlab.training.run import train_run
-from stnlab.training.running_health import GradientNorms
+from stnlab.training.running_health import GradientNorms, worst
 
 Train = Callable[..., RunDirectory]
 SMALL = ["recipe=smoke", "recipe.steps=null", "recipe.epochs=3", "recipe.eval_batch_size=70", "logger=none"]
@@ -179,6 +179,11 @@ def test_gradient_norms_are_the_means_of_the_steps(mnist_root: Path):
     mean = np.mean(by_hand, axis=0)
     assert [found["health/grad_localizer"], found["health/grad_classifier"]] == pytest.approx(list(mean), rel=1e-5)
     assert norms.collect() == {}
+
+
+def test_the_worst_transformer_is_the_one_that_moves_least():
+    found = {"theta_spread/0": 3.0, "theta_spread/1": 0.1, "theta_drift/0": 1.0, "theta_drift/1": 2.0, "collapsed": 0.0}
+    assert worst(found) == {"health/theta_spread": 0.1, "health/theta_drift": 2.0, "health/collapsed": 0.0}
 
 
 @pytest.mark.parametrize("epochs", [3, 39, 40, 41, 200, 1000])

@@ -299,7 +299,16 @@ def test_dashboards_show_what_a_run_logs(
         metrics, options = named(spec[part])
         assert len(metrics) > 20
         assert metrics <= logged
-        assert options == {"placement", "transform", "seed"} & config
+        assert options == {"data", "placement", "transform", "seed"} & config
+    grids = [block for block in spec["report"]["spec"]["blocks"] if "metadata" in block]
+    run_sets = [one for block in grids for one in block["metadata"]["runSets"]]
+    assert len(run_sets) == 6
+    for one in (*run_sets, spec["workspace"]["spec"]["section"]["runSets"][0]):
+        assert [(key["section"], key["name"]) for key in one["grouping"]] == [
+            ("config", "data.value"),
+            ("run", "jobType"),
+        ]
+    assert "groupBy" not in set(keys(spec))  # a panel's own grouping would mix data sets
 
 
 def named(spec: Any) -> tuple[set[str], set[str]]:
@@ -311,6 +320,14 @@ def named(spec: Any) -> tuple[set[str], set[str]]:
     options = {name for name in metrics if name.startswith("config:")}
     metrics = {name.removeprefix("summary:") for name in metrics - options if not name.startswith("run:")}
     return metrics, grouped | {name.removeprefix("config:").removesuffix(".value") for name in options}
+
+
+def keys(node: Any) -> Iterator[str]:
+    """Of all dictionaries, however deep."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if isinstance(key, str):
+            yield key
+        yield from keys(value)
 
 
 def texts(node: Any, *keys: str) -> Iterator[str]:

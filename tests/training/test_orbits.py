@@ -13,7 +13,8 @@ from stnlab.data.module import ImageData
 from stnlab.evaluation.invariance import OrbitSizes, curves
 from stnlab.models.backbones import Backbone, cnn
 from stnlab.models.network import Network
-from stnlab.training.orbits import sweep_orbits
+from stnlab.runs.evaluation import Evaluation, Examples
+from stnlab.training.orbits import cut_off, sweep_orbits
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,14 @@ def make(mnist_root: Path) -> Callable[..., ImageData]:
     def data(**changes: Any) -> ImageData:
         distortion = Distortion(size=28, rotation=[-90, 90], scale=[0.7, 1.2], shift=[-3, 3], perspective=1, elastic=1)
         choice: dict[str, Any] = {"train_size": 100, "validation_size": 100, "test_size": 300, "eval_batch_size": 100}
-        choice |= {"seed": 0, "training_seed": 0, "batch_size": 64, "distortion": distortion} | changes
-        made = ImageData(str(mnist_root), Mnist(), **choice)
+        choice |= {
+            "dataset": Mnist(),
+            "seed": 0,
+            "training_seed": 0,
+            "batch_size": 64,
+            "distortion": distortion,
+        } | changes
+        made = ImageData(str(mnist_root), **choice)
         made.setup()
         return made
 
@@ -96,7 +103,32 @@ def test_each_value_is_the_stored_image_so_moved(make: Callable[..., ImageData])
         np.testing.assert_allclose(orbit.variation, distance, atol=1e-5)
         assert (orbit.variation[1] == 0).all()
     assert orbits["rotation"].training == (-90, 90)
+    content = image - black
+    kept = content[:, :, 7:21, 7:21].sum((1, 2, 3)) / content.sum((1, 2, 3))  # twice as large, the middle remains
+    assert orbits["scale"].cut == pytest.approx([0, 0, 1 - kept.mean().item()], abs=1e-5)
+    assert orbits["rotation"].cut == pytest.approx([0] * 4)
     assert orbits["scale"].training == (0.7, 1.2)
+
+
+def test_corners_leave_the_frame_in_a_turn_and_a_larger_canvas_holds_more():
+    corner = torch.zeros(2, 1, 20, 20, dtype=torch.uint8)
+    corner[0, 0, 1, 1], corner[0, 0, 10, 10], corner[1, 0, 10, 1] = 100, 100, 200
+    angles = np.array([-90.0, -45, 0, 30, 45, 180])
+    assert cut_off(corner, 20, "rotation", angles)[0].tolist() == [0, 0.5, 0, 0.5, 0.5, 0]
+    assert cut_off(corner, 20, "rotation", angles)[1].tolist() == [0] * 6
+    assert cut_off(corner, 40, "scale", np.array([1.9, 2.0, 2.5]))[0].tolist() == [0, 0, 0.5]
+    assert cut_off(torch.zeros_like(corner), 20, "scale", np.array([2.0])).tolist() == [[0], [0]]
+
+
+class Photographs(Mnist):
+    posed = False
+
+
+def test_of_photographs_nobody_knows_what_is_cut(make: Callable[..., ImageData]):
+    orbit = sweep_orbits(network(brightness), make(dataset=Photographs()), OrbitSizes(10, 2, 3))["scale"]
+    assert orbit.cut is None
+    kept = Evaluation(Examples(np.arange(0), np.zeros((0, 1, 28, 28))), {"scale": orbit}).to_arrays()
+    assert Evaluation.from_arrays(kept).orbits["scale"].cut is None
 
 
 def test_neither_batches_nor_the_runs_seed_change_it(make: Callable[..., ImageData]):

@@ -18,6 +18,8 @@ UNITS = {
     "perspective": "pixels",
     "elastic": "pixels",
 }
+NORMAL = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+"""Standard errors from a mean to the ends of its interval."""
 SIGNED = ("rotation", "shear")
 VARIES = 1e-3
 """Of a parameter's range, in its unit (of scale: in octaves); what spans less is one value and its rounding."""
@@ -61,11 +63,12 @@ def pose_bins(values: Floats, edges: Floats) -> Bools:
 
 
 def by_pose(parameters: Mapping[str, Array], canvas: int, confidence: Floats, correct: Bools) -> dict[str, float]:
-    """`<parameter>/<bin>/<what>` for each parameter that varies, and `<parameter>/overconfidence_at_extremes`.
+    """`<parameter>/<bin>/<what>` and `<parameter>/overconfidence_at_<where>` for each parameter that varies.
 
     For each of ten bins `low` and `high`, its edges, in the parameter's unit; `n`, its samples, and, if there are any,
-    `error` (Wilson's 95% interval), `ece` (bias-corrected 95% interval) and mean `confidence`. A sample with several
-    objects counts where each of them is, once in a bin. confidence, correct: [N].
+    `error` (Wilson's 95% interval), `ece` (bias-corrected 95% interval), mean `confidence` (normal interval, from two
+    samples on) and `gap`, confidence - accuracy. A sample with several objects counts where each of them is, once in a
+    bin. confidence, correct: [N].
     """
     result: dict[str, float] = {}
     for name, values in pose_values(parameters, canvas).items():
@@ -77,45 +80,56 @@ def by_pose(parameters: Mapping[str, Array], canvas: int, confidence: Floats, co
             if inside.any():
                 measures |= _of_bin(confidence[inside], correct[inside], ends)
             result |= {f"{name}/{number:02d}/{what}": value for what, value in measures.items()}
-        extremes = overconfidence_at_extremes(extremeness(name, values), confidence, correct)
-        result |= {f"{name}/overconfidence_at_extremes{end}": value for end, value in extremes.items()}
+        result |= {f"{name}/{what}": value for what, value in overconfidence(name, values, confidence, correct).items()}
     return result
 
 
-def extremeness(name: str, values: Floats) -> Floats:
-    """[N], how far from its canonical pose each sample's furthest object is: |angle|, |log2 scale|, or distance."""
-    distance: Floats = np.abs(_even(name, values)).max(axis=1)
-    return distance
+def overconfidence(name: str, values: Floats, confidence: Floats, correct: Bools) -> dict[str, float]:
+    """Signed gaps (confidence - accuracy) of thirds of the samples, compared. Empty below 6 samples.
 
-
-def overconfidence_at_extremes(extreme: Floats, confidence: Floats, correct: Bools) -> dict[str, float]:
-    """Signed gap (confidence - accuracy) of the third of samples with the most extreme pose, minus that of the least.
-
-    Under "", with its 95% interval under `_low` and `_high`: that of a difference of independent means, normal
-    approximation. Positive: the network trusts itself too much where it should be careful. Empty below 6 samples.
+    `overconfidence_at_extremes`: that of the third furthest from the canonical pose (by |angle| or distance, of the
+    furthest object), minus that of the nearest third. Small and large are not alike, nor the range of scales the same
+    to both sides, so of scale instead `overconfidence_at_low` and `overconfidence_at_high`: that of the third of the
+    smallest, or largest, minus that of the middle third. With a 95% interval under `_low` and `_high`: that of a
+    difference of independent means, normal approximation. Positive: the network trusts itself too much where it should
+    be careful. values: [N, objects] in the parameter's unit.
     """
-    third = len(extreme) // 3
+    gaps, third = confidence - correct, len(values) // 3
     if third < 2:
         return {}
-    order = np.argsort(extreme, kind="stable")
-    gaps = (confidence - correct)[order]
-    inner, outer = gaps[:third], gaps[-third:]
-    half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * np.sqrt((inner.var(ddof=1) + outer.var(ddof=1)) / third)
-    difference = outer.mean() - inner.mean()
-    return {"": float(difference), "_low": float(difference - half), "_high": float(difference + half)}
+    if name == "scale":
+        smallest, largest = (gaps[np.argsort(one, kind="stable")] for one in (values.min(axis=1), values.max(axis=1)))
+        middle = slice(third, -third)
+        pairs = {"low": (smallest[:third], smallest[middle]), "high": (largest[-third:], largest[middle])}
+    else:
+        rising = gaps[np.argsort(np.abs(values).max(axis=1), kind="stable")]
+        pairs = {"extremes": (rising[-third:], rising[:third])}
+    found: dict[str, float] = {}
+    for where, (there, here) in pairs.items():
+        difference = float(there.mean() - here.mean())
+        half = NORMAL * float(np.sqrt(there.var(ddof=1) / len(there) + here.var(ddof=1) / len(here)))
+        ends = {"": difference, "_low": difference - half, "_high": difference + half}
+        found |= {f"overconfidence_at_{where}{end}": value for end, value in ends.items()}
+    return found
 
 
 def _of_bin(confidence: Floats, correct: Bools, ece_ends: tuple[float, float]) -> dict[str, float]:
     error_low, error_high = wilson(int((~correct).sum()), len(correct))
-    return {
+    mean = float(confidence.mean())
+    found = {
         "error": float((~correct).mean()),
         "error_low": error_low,
         "error_high": error_high,
         "ece": ece(confidence, correct),
         "ece_low": ece_ends[0],
         "ece_high": ece_ends[1],
-        "confidence": float(confidence.mean()),
+        "confidence": mean,
+        "gap": mean - float(correct.mean()),
     }
+    if len(confidence) > 1:
+        half = NORMAL * float(confidence.std(ddof=1) / np.sqrt(len(confidence)))
+        found |= {"confidence_low": max(mean - half, 0.0), "confidence_high": min(mean + half, 1.0)}
+    return found
 
 
 def _even(name: str, values: Floats) -> Floats:

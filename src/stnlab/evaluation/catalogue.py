@@ -4,17 +4,14 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+SCALED = "ece|ece_adaptive|ece_classwise|mce|gap|nll|brier|brier_reliability|brier_resolution|brier_uncertainty|aurc"
 PLACES = {
-    "split": ("test|val", "test images, or those of the validation split"),
-    "scaled": ("test|val|temperature", "as <split>, or test images after temperature scaling"),
-    "after": ("test|temperature", "test images before or after temperature scaling"),
-    "measure": (
-        "error|accuracy|ece|ece_adaptive|ece_classwise|mce|gap|nll|brier|brier_reliability|brier_resolution"
-        "|brier_uncertainty|aurc",
-        "a measure of the test images",
-    ),
+    "measure": (f"error|accuracy|{SCALED}", "a measure of the test images"),
+    "scaled": (SCALED, "one that temperature scaling changes"),
     "end": ("low|high", "end of the 95% interval over test images"),
     "parameter": ("rotation|scale|shift|shear|perspective|elastic", "of the true pose, if it varies"),
+    "distance": ("rotation|shift|shear|perspective|elastic", "as <parameter>, but not scale"),
+    "extreme": ("low|high", "the smallest or the largest"),
     "bin": (r"\d\d", "from 00; its edges are low and high"),
     "edge": ("low|high", "of the bin"),
     "orbit": ("rotation|scale", "what moves the images"),
@@ -66,60 +63,82 @@ def is_headline(name: str) -> bool:
 
 GUO, FINNVEDEN = "Guo et al. 2017, arXiv:1706.04599", "Finnveden et al. 2020, arXiv:2004.11678"
 MURPHY, CARPENTER = "Murphy, J. Appl. Meteorol. 1973", "Carpenter, JRSS B 1999"
-INTERVAL = "end of its 95% interval over test images"
+INTERVAL, HOW = "end of its 95% interval over test images", "how: stnlab.evaluation.measure_intervals"
+NOISE = "; an upper end at the estimate itself: no more than noise can be shown"
 
-CALIBRATION = (
-    Row("<split>/error", "0 to 1", "share of samples with a wrong label (of several heads: any)"),
-    Row("<split>/accuracy", "0 to 1", "1 - error"),
-    Row("<scaled>/ece", "0 to 1", "expected calibration error: 15 bins of equal width", GUO),
-    Row("<scaled>/nll", "nats, 0 and up", "mean negative log-likelihood of the labels (of heads: their mean)"),
-    Row("<scaled>/brier", "0 to 2", "Brier score, summed over classes", "Brier, Mon. Weather Rev. 1950"),
-    Row(
-        "<after>/ece_adaptive",
+SPLITS = {
+    "test": "of the test images",
+    "val": "of the images of the validation split",
+    "temperature": "of the test images after temperature scaling",
+}
+EVERYWHERE, TESTED, PREDICTED = ("test", "val", "temperature"), ("test", "temperature"), ("test", "val")
+OF_A_SPLIT = (
+    (PREDICTED, "error", "0 to 1", "share of samples with a wrong label (of several heads: any)", ""),
+    (PREDICTED, "accuracy", "0 to 1", "1 - error", ""),
+    (EVERYWHERE, "ece", "0 to 1", "expected calibration error: 15 bins of equal width", GUO),
+    (EVERYWHERE, "nll", "nats, 0 and up", "mean negative log-likelihood of the labels (of heads: their mean)", ""),
+    (EVERYWHERE, "brier", "0 to 2", "Brier score, summed over classes", "Brier, Mon. Weather Rev. 1950"),
+    (
+        TESTED,
+        "ece_adaptive",
         "0 to 1",
         "as ece, 15 bins with equally many samples",
         "Nixon et al. 2019, arXiv:1904.01685",
     ),
-    Row(
-        "<after>/ece_classwise",
+    (
+        TESTED,
+        "ece_classwise",
         "0 to 1",
         "ece of each class's probability, mean over classes",
         "Kull et al. 2019, arXiv:1910.12656",
     ),
-    Row(
-        "<after>/mce",
+    (
+        TESTED,
+        "mce",
         "0 to 1",
         "largest gap of a bin of ece; a bin of few samples decides it",
         "Naeini et al., AAAI 2015",
     ),
-    Row("<after>/gap", "-1 to 1", "mean confidence - accuracy; positive: overconfident"),
-    Row(
-        "<after>/brier_reliability",
+    (TESTED, "gap", "-1 to 1", "mean confidence - accuracy; positive: overconfident", ""),
+    (
+        TESTED,
+        "brier_reliability",
         "0 to 2",
         "part of brier that calibration could remove (15 bins a class): brier = reliability - resolution + uncertainty",
         MURPHY,
     ),
-    Row(
-        "<after>/brier_resolution",
+    (
+        TESTED,
+        "brier_resolution",
         "-1 to 2",
         "part of brier gained by telling samples apart, with what happens within bins",
         "Stephenson et al., Weather Forecast. 2008",
     ),
-    Row("<after>/brier_uncertainty", "0 to 1", "brier of always saying how frequent each class is", MURPHY),
-    Row(
-        "<after>/aurc",
+    (TESTED, "brier_uncertainty", "0 to 1", "brier of always saying how frequent each class is", MURPHY),
+    (
+        TESTED,
+        "aurc",
         "0 to 1",
         "area under the risk-coverage curve: error among the k surest samples, mean over k",
         "Geifman et al. 2019, arXiv:1805.08206",
     ),
-    Row("test/<measure>_<end>", "as the measure", INTERVAL, "how: stnlab.evaluation.measure_intervals", detail=True),
+)
+"""Where a measure is found, its name, unit, meaning and source."""
+CALIBRATION = (
+    *(
+        Row(f"{split}/{name}", unit, f"{meaning}; {SPLITS[split]}", source)
+        for split in SPLITS
+        for where, name, unit, meaning, source in OF_A_SPLIT
+        if split in where
+    ),
+    Row("test/<measure>_<end>", "as the measure", INTERVAL + NOISE, HOW, detail=True),
+    Row("temperature/<scaled>_<end>", "as the measure", f"{INTERVAL}, at this temperature{NOISE}", HOW, detail=True),
     Row(
         "temperature/value",
         "0.01 to 100",
         "temperature with the best nll on the validation split; above 1: overconfident. Absent without that split",
         GUO,
     ),
-    Row("temperature/ece_<end>", "0 to 1", INTERVAL + ", at this temperature", CARPENTER, detail=True),
 )
 POSE = (
     Row(
@@ -134,31 +153,59 @@ POSE = (
     Row("by_pose/<parameter>/<bin>/error", "0 to 1", "error of these", detail=True),
     Row("by_pose/<parameter>/<bin>/error_<end>", "0 to 1", INTERVAL, "Wilson, JASA 1927", detail=True),
     Row("by_pose/<parameter>/<bin>/ece", "0 to 1", "expected calibration error of these", detail=True),
-    Row("by_pose/<parameter>/<bin>/ece_<end>", "0 to 1", INTERVAL, CARPENTER, detail=True),
-    Row("by_pose/<parameter>/<bin>/confidence", "0 to 1", "mean confidence of these", detail=True),
     Row(
-        "by_pose/<parameter>/overconfidence_at_extremes",
+        "by_pose/<parameter>/<bin>/ece_<end>",
+        "0 to 1",
+        INTERVAL + NOISE,
+        CARPENTER,
+        detail=True,
+    ),
+    Row("by_pose/<parameter>/<bin>/confidence", "0 to 1", "mean confidence of these", detail=True),
+    Row("by_pose/<parameter>/<bin>/confidence_<end>", "0 to 1", INTERVAL + " (normal)", detail=True),
+    Row("by_pose/<parameter>/<bin>/gap", "-1 to 1", "mean confidence - accuracy of these", detail=True),
+    Row(
+        "by_pose/<distance>/overconfidence_at_extremes",
         "-2 to 2",
         "gap in the third of test images furthest from the canonical pose, minus gap in the nearest third",
     ),
-    Row("by_pose/<parameter>/overconfidence_at_extremes_<end>", "-2 to 2", INTERVAL + " (normal)", detail=True),
+    Row("by_pose/<distance>/overconfidence_at_extremes_<end>", "-2 to 2", INTERVAL + " (normal)", detail=True),
+    Row(
+        "by_pose/scale/overconfidence_at_<extreme>",
+        "-2 to 2",
+        "gap in the third of test images with the smallest (low) or largest (high) objects, minus gap in the middle "
+        "third",
+    ),
+    Row("by_pose/scale/overconfidence_at_<extreme>_<end>", "-2 to 2", INTERVAL + " (normal)", detail=True),
 )
 ALONG_AN_ORBIT = (
     ("accuracy", "0 to 1", "accuracy"),
-    ("agreement", "0 to 1", "share of predictions that are those at the canonical pose"),
-    ("total_variation", "0 to 1", "total variation distance of the softmax to that at the canonical pose"),
+    ("agreement", "0 to 1", "share of predictions that are those at the canonical pose (itself left out of means)"),
+    (
+        "total_variation",
+        "0 to 1",
+        "total variation distance of the softmax to that at the canonical pose (itself left out of means)",
+    ),
     ("confidence", "0 to 1", "mean confidence"),
     ("ece", "0 to 1", "expected calibration error"),
     ("gap", "-1 to 1", "mean confidence - accuracy; positive: overconfident"),
 )
-INVARIANCE = tuple(
-    Row(f"invariance/<orbit>/{part}{name}", unit, f"{meaning}, {where}", detail=part == "<value>/")
-    for part, where in (
-        ("", "of the same test images moved through the orbit: mean over its values"),
-        ("<range>/", "mean over the values inside or outside the range of training"),
-        ("<value>/", "at one value"),
-    )
-    for name, unit, meaning in ALONG_AN_ORBIT
+INVARIANCE = (
+    Row(
+        "invariance/<orbit>/<value>/cut",
+        "0 to 1",
+        "share of the images' content that leaves the frame at this value, mean over images; absent for photographs",
+        detail=True,
+    ),
+    *(
+        Row(f"invariance/<orbit>/{part}{name}", unit, f"{meaning}, {where}", detail=part == "<value>/")
+        for part, where in (
+            ("", "of the same test images moved through the orbit: mean over its values"),
+            ("<range>/", "mean over the values inside or outside the range of training"),
+            ("whole/", "mean over the values at which less than 5% of the images' content leaves the frame"),
+            ("<value>/", "at one value"),
+        )
+        for name, unit, meaning in ALONG_AN_ORBIT
+    ),
 )
 RECTIFICATION = (
     Row(
@@ -177,17 +224,26 @@ EQUIVARIANCE = (
         "equivariance/<motion>/depth_<depth>",
         "0 and up",
         "distance between features of the moved image and moved features of the image, relative to the distance to "
-        "another image's; 0: they move along",
+        "another image's; 0: they move along. Mean over 256 test images in canonical pose, turned by 45 and 90 degrees "
+        "to both sides, scaled by 0.7 and 1.4, or shifted by 4 pixels to each of four sides",
         FINNVEDEN,
     ),
 )
 HEALTH = (
     Row("health/outside/<number>", "0 to 1", "share of the view's pixels sampled outside the input"),
     Row("health/blank/<number>", "0 to 1", "share of views that show nothing although their input does"),
-    Row("health/theta_spread/<number>", "0 and up", "how much warps differ from one test image to another"),
-    Row("health/theta_drift/<number>", "0 and up", "how far the mean warp is from the identity"),
-    Row("health/grad_localizer", "0 and up", "gradient norm of the localizers at the end of training"),
-    Row("health/grad_classifier", "0 and up", "gradient norm of the classifier at the end of training"),
+    Row(
+        "health/theta_spread/<number>",
+        "pixels of the image",
+        "root mean square distance of the view's corners from their mean over the test images; 0: one warp for all",
+    ),
+    Row(
+        "health/theta_drift/<number>",
+        "pixels of the image",
+        "root mean square distance of these mean corners from the frame's; 0: the identity on average",
+    ),
+    Row("health/grad_localizer", "0 and up", "norm of the localizers' gradient, mean over the last epoch's steps"),
+    Row("health/grad_classifier", "0 and up", "norm of the classifier's gradient, mean over the last epoch's steps"),
     Row("health/collapsed", "0 or 1", "1: a transformer's views went blank or are all the same"),
 )
 ROWS = (*CALIBRATION, *POSE, *INVARIANCE, *RECTIFICATION, *EQUIVARIANCE, *HEALTH)

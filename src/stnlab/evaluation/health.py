@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stnlab.evaluation.calibration import Array
+from stnlab.evaluation.rectification import root_mean_square
 
 FRAME = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 """[4, 2]: the corners that the identity samples, around the frame from the top left."""
@@ -32,8 +33,8 @@ def health(corners: Array, outside: Array, blank: Array, variances: Array, canva
         own = corners[:, number].astype(np.float64) * scale
         if np.isfinite(own).all():
             mean = own.mean(axis=0)
-            found[f"theta_spread/{number}"] = _root_mean_square(own - mean)
-            found[f"theta_drift/{number}"] = _root_mean_square(mean - FRAME * scale)
+            found[f"theta_spread/{number}"] = root_mean_square(own - mean)
+            found[f"theta_drift/{number}"] = root_mean_square(mean - FRAME * scale)
     return found | {"collapsed": float(bool(collapsed(blank, variances)))}
 
 
@@ -52,8 +53,3 @@ def collapsed(blank: Array, variances: Array) -> dict[int, str]:
         elif after < CONSTANT * before:
             found[number] = "its views hardly differ between images"
     return found
-
-
-def _root_mean_square(vectors: Array) -> float:
-    """Of the lengths of vectors [..., 2]."""
-    return float(np.sqrt((vectors**2).sum(axis=-1).mean()))

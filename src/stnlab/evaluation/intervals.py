@@ -79,7 +79,7 @@ def bootstrap(
     the same intervals.
 
     Error: Wilson's interval for one seed, the percentile interval for several. ECE: a bias-corrected interval
-    (`ece_interval`), because the ECE of a finite sample is biased upwards, and that of a resample even more. Both end
+    (`norm_interval`), because the ECE of a finite sample is biased upwards, and that of a resample even more. Both end
     within [0, 1].
 
     Raises StnlabError on cells with different numbers of images.
@@ -161,22 +161,25 @@ def image_weights(images: int, resamples: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
 
 
-def ece_interval(gaps: Floats, resampled: Floats, weights: Floats) -> tuple[float, float]:
-    """The true ECEs, in [0, 1], under which the one observed lies in the middle 95% of what sampling gives.
+def norm_interval(
+    observed: float, gaps: Floats, resampled: Floats, norm: Callable[[Floats], Floats]
+) -> tuple[float, float]:
+    """The true values of a measure under which the one observed lies in the middle 95% of what sampling gives.
 
-    gaps: [seeds, bins], each bin's share of samples x (accuracy - confidence). resampled: [resamples, seeds, bins], the
-    same of bootstrap samples. weights: [resamples, seeds].
+    The measure is a norm of gaps, as the ECE is the sum over bins of |share of samples x (accuracy - confidence)|.
+    observed: its value. gaps: those of the whole sample. resampled: [resamples, *gaps' shape], the same of bootstrap
+    samples. norm: of such an array, [resamples].
 
     A test-inversion bootstrap interval (Carpenter 1999, JRSS B 61): truths with the observed gaps scaled up or down, to
     which the resampling noise is added. Far from 0 it is the basic interval; at 0, where absolute gaps are nothing but
-    noise and the percentile interval never reaches and the basic one misses every third time, it still holds.
+    noise and the percentile interval never reaches and the basic one misses every third time, it still holds. Where
+    even no gap at all seldom gives as little as was observed, the upper end is the observed value.
     """
-    observed = float(np.abs(gaps).sum(axis=1).mean())
     if observed == 0:
         return 0.0, 0.0
     noise = resampled - gaps
-    low, high = inverted(observed, lambda scale: (weights * np.abs(scale * gaps + noise).sum(axis=2)).sum(axis=1))
-    return low * observed, min(max(high, 1.0) * observed, 1.0)
+    low, high = inverted(observed, lambda factor: norm(factor * gaps + noise))
+    return low * observed, max(high, 1.0) * observed
 
 
 def inverted(observed: float, sampled: Callable[[float], Floats]) -> tuple[float, float]:
@@ -199,5 +202,10 @@ def _intervals(cell: Outcomes, sums: Floats, bins: int, seed: int) -> tuple[Inte
     errors = (weights * sums[:, :, bins]).sum(axis=1)
     error = quantiles(errors) if seeds > 1 else wilson(int((~cell.correct).sum()), len(cell.indices))
     gaps = observed_sums(cell, bins)[:, :bins]
-    calibration = ece_interval(gaps, sums[:, :, :bins], weights)
-    return Interval(*error, covered(seeds)), Interval(*calibration, covered(seeds))
+    low, high = norm_interval(
+        float(np.abs(gaps).sum(axis=1).mean()),
+        gaps,
+        sums[:, :, :bins],
+        lambda sampled: (weights * np.abs(sampled).sum(axis=2)).sum(axis=1),
+    )
+    return Interval(*error, covered(seeds)), Interval(low, min(high, 1.0), covered(seeds))

@@ -17,6 +17,10 @@ Array = NDArray[Any]
 PERIODS = {"rotation": 360.0}
 """Of the orbits that are circles."""
 ROUNDING = 1e-6
+TO_CANONICAL = ("agreement", "total_variation")
+"""Compare with the canonical value: there they are 1 and 0, whatever the network, so that means leave it out."""
+WHOLE = 0.05
+"""Of the images' content: where less leaves the frame, an orbit measures invariance and not what cropping takes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class OrbitArrays(Protocol):
     """What `stnlab.runs.evaluation.Orbit` keeps of V values and M images.
 
     values: [V]. canonical: which of them moves nothing. training: (low, high), the values seen in training. labels:
-    [M, heads]. predicted: [V, M, heads]. confidence: [V, M]. variation: [V, M], to the canonical distribution.
+    [M, heads]. predicted: [V, M, heads]. confidence: [V, M]. variation: [V, M], to the canonical distribution. cut:
+    [V], the share of the images' content outside the frame, or None.
     """
 
     @property
@@ -63,6 +68,8 @@ class OrbitArrays(Protocol):
     def confidence(self) -> Array: ...
     @property
     def variation(self) -> Array: ...
+    @property
+    def cut(self) -> Array | None: ...
 
 
 def curves(orbit: OrbitArrays) -> dict[str, Floats]:
@@ -109,17 +116,26 @@ def value_names(orbit: str, values: Array) -> list[str]:
 
 
 def invariance(orbits: Mapping[str, OrbitArrays]) -> dict[str, float]:
-    """`<orbit>/<measure>`: the mean over all values; `<orbit>/{inside,outside}/<measure>`: over those in the training
-    range and the others, absent where there are none; `<orbit>/<value>/<measure>`. Measures as in `curves`.
+    """Means of the measures of `curves` and, as `<orbit>/<value>/<measure>`, each of their values.
+
+    `<orbit>/<measure>`: over all values; `<orbit>/{inside,outside}/<measure>`: over those in the training range and the
+    others; `<orbit>/whole/<measure>`: over those at which less than 5% of the images' content is cut. The means of
+    agreement and total variation are without the canonical value, where they say nothing. Absent where no value is
+    left. `<orbit>/<value>/cut`: the share of the images' content outside the frame, where it is known.
     """
     found: dict[str, float] = {}
     for name, orbit in orbits.items():
-        along = curves(orbit)
-        seen = inside(orbit.values, orbit.training, PERIODS.get(name))
+        along, names = curves(orbit), value_names(name, orbit.values)
+        seen, moved = inside(orbit.values, orbit.training, PERIODS.get(name)), np.arange(len(names)) != orbit.canonical
         chosen: dict[str, Bools] = {name: np.ones_like(seen), f"{name}/inside": seen, f"{name}/outside": ~seen}
-        for number, value in enumerate(value_names(name, orbit.values)):
-            chosen[f"{name}/{value}"] = np.arange(len(seen)) == number
+        if orbit.cut is not None:
+            chosen[f"{name}/whole"] = orbit.cut < WHOLE
         for where, rows in chosen.items():
-            if rows.any():
-                found |= {f"{where}/{measure}": float(values[rows].mean()) for measure, values in along.items()}
+            for measure, values in along.items():
+                counted = rows & moved if measure in TO_CANONICAL else rows
+                if counted.any():
+                    found[f"{where}/{measure}"] = float(values[counted].mean())
+        each = along if orbit.cut is None else along | {"cut": orbit.cut}
+        for number, value in enumerate(names):
+            found |= {f"{name}/{value}/{measure}": float(values[number]) for measure, values in each.items()}
     return found

@@ -8,7 +8,7 @@ from scipy import sparse  # type: ignore[import-untyped]
 from stnlab.evaluation.adaptive import adaptive_gaps
 from stnlab.evaluation.calibration import BINS, Array, Bools, Floats, bin_of, confidences, log_softmax
 from stnlab.evaluation.classwise import Events, events
-from stnlab.evaluation.intervals import RESAMPLES, image_weights, inverted, quantiles, wilson
+from stnlab.evaluation.intervals import RESAMPLES, image_weights, norm_interval, quantiles, wilson
 from stnlab.evaluation.selective import resampled_aurc
 
 Ends = tuple[float, float]
@@ -39,7 +39,7 @@ def measure_intervals(
     estimates: the measures of logits [N, heads, classes] and labels [N, heads], which their intervals always hold.
 
     Error and accuracy: Wilson's. What is nothing but noise of a calibrated network (the ECEs, `mce`,
-    `brier_reliability`): test inversion, as `ece_interval`. `brier_resolution` and `brier_uncertainty`, which are
+    `brier_reliability`): test inversion, as `norm_interval`. `brier_resolution` and `brier_uncertainty`, which are
     biased too, but far from 0: the basic bootstrap interval. The others: the percentile interval. Bins stay where the
     whole sample has them.
     """
@@ -87,8 +87,8 @@ def group_ece_intervals(
 
     whole = means(np.ones((1, samples)))[0]
     drawn = np.concatenate([means(weights) for weights in image_weights(samples, resamples, seed)])
-    ends = [_norm_interval(_sum, whole[index], drawn[:, index]) for index in range(number)]
-    return [(low, min(max(high, float(_sum(gap))), 1.0)) for (low, high), gap in zip(ends, whole, strict=True)]
+    ends = (_norm_interval(_sum, whole[index], drawn[:, index]) for index in range(number))
+    return [(low, min(high, 1.0)) for low, high in ends]
 
 
 def _of_gaps(
@@ -147,12 +147,8 @@ def _resampled(
 
 
 def _norm_interval(norm: Callable[[Floats], Floats], gaps: Floats, resampled: Floats) -> Ends:
-    """As `ece_interval`, for any norm over the last axis. gaps: [columns]. resampled: [resamples, columns]."""
-    observed, noise = float(norm(gaps)), resampled - gaps
-    if observed == 0:
-        return 0.0, 0.0
-    low, high = inverted(observed, lambda factor: norm(factor * gaps + noise))
-    return low * observed, high * observed
+    """Of a norm over the last axis. gaps: [columns]. resampled: [resamples, columns]."""
+    return norm_interval(float(norm(gaps)), gaps, resampled, norm)
 
 
 def _sum(gaps: Floats) -> Floats:

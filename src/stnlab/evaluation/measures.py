@@ -5,7 +5,6 @@ import numpy as np
 from stnlab.evaluation.adaptive import adaptive_ece
 from stnlab.evaluation.calibration import Array, confidences, measure, reliability_bins
 from stnlab.evaluation.classwise import brier_parts, classwise_ece, events
-from stnlab.evaluation.intervals import Outcomes, bootstrap
 from stnlab.evaluation.measure_intervals import measure_intervals
 from stnlab.evaluation.selective import aurc
 from stnlab.evaluation.temperature import fit_temperature
@@ -48,13 +47,10 @@ def with_intervals(logits: Array, labels: Array) -> dict[str, float]:
 def after_temperature(validation: Said | None, test: Said) -> dict[str, float]:
     """`value`, the temperature fitted on the validation split, and the measures of the test split after it.
 
-    Error and accuracy are left out: dividing logits changes no prediction. Of `ece` alone there is the interval, for
-    this temperature. Raises StnlabError where there is no validation split.
+    Error and accuracy are left out: dividing logits changes no prediction. The intervals are for this temperature; how
+    surely it is known is not in them. Raises StnlabError where there is no validation split.
     """
     temperature = fit_temperature(*(validation or (None, None)))
-    logits, labels = np.asarray(test[0], np.float64) / temperature, test[1]
-    confidence, correct = confidences(logits, labels)
-    ((_, interval),) = bootstrap([Outcomes((0,), np.arange(len(correct)), confidence[None], correct[None])])
-    measures = calibration(logits, labels)
-    del measures["error"], measures["accuracy"]
-    return {"value": temperature, **measures, "ece_low": interval.low, "ece_high": interval.high}
+    measures = with_intervals(np.asarray(test[0], np.float64) / temperature, test[1])
+    unchanged = {f"{name}{end}" for name in ("error", "accuracy") for end in ("", "_low", "_high")}
+    return {"value": temperature} | {name: value for name, value in measures.items() if name not in unchanged}

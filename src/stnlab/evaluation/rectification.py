@@ -107,8 +107,8 @@ def from_own_mean(values: Floats, groups: Array) -> Floats:
 def _spreads(before: Motion, after: Motion, groups: Array, by_class: bool) -> dict[str, float]:
     measures: dict[str, Callable[[Motion], float]] = {
         "rotation": lambda one: float(np.degrees(circular_deviation(one.angle, groups))),
-        "scale": lambda one: _root_mean_square(from_own_mean(one.log2_scale, groups)[:, None]),
-        "shift": lambda one: _root_mean_square(from_own_mean(one.centre, groups)),
+        "scale": lambda one: root_mean_square(from_own_mean(one.log2_scale, groups)[:, None]),
+        "shift": lambda one: root_mean_square(from_own_mean(one.centre, groups)),
         "corners": lambda one: float(np.linalg.norm(from_own_mean(one.corners, groups), axis=-1).mean()),
     }
     pairs = {name: (measure(before), measure(after)) for name, measure in measures.items()}
@@ -129,5 +129,6 @@ def _half(canvas: Sequence[int]) -> Floats:
     return np.array([canvas[1], canvas[0]]) / 2
 
 
-def _root_mean_square(vectors: Floats) -> float:
+def root_mean_square(vectors: Floats) -> float:
+    """Of the lengths of vectors [..., D]."""
     return float(np.sqrt((vectors**2).sum(axis=-1).mean()))

@@ -46,7 +46,9 @@ class Orbit:
     values: [V], rotation in degrees or scale as a factor, rising. canonical: which of them moves nothing. training:
     (low, high), the values seen in training. indices: [M], rows of the test predictions. labels: [M, heads].
     predicted: [V, M, heads] int16. confidence: [V, M] float32. variation: [V, M] float32, total variation distance, in
-    [0, 1], of the predicted distribution to that at the canonical value (the mean over heads).
+    [0, 1], of the predicted distribution to that at the canonical value (the mean over heads). cut: [V] float32, the
+    share of the images' content that leaves the frame, mean over images; None where nobody knows (photographs, runs
+    from before it was kept).
     """
 
     values: np.ndarray
@@ -57,6 +59,7 @@ class Orbit:
     predicted: np.ndarray
     confidence: np.ndarray
     variation: np.ndarray
+    cut: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ class Evaluation:
     def to_arrays(self) -> Arrays:
         arrays = self.examples.to_arrays()
         for name, orbit in self.orbits.items():
-            arrays |= {f"orbits/{name}/{key}": np.asarray(value) for key, value in vars(orbit).items()}
+            known = {key: value for key, value in vars(orbit).items() if value is not None}
+            arrays |= {f"orbits/{name}/{key}": np.asarray(value) for key, value in known.items()}
         arrays |= {f"equivariance/{name}": gaps for name, gaps in self.equivariance.items()}
         arrays |= {"depths": self.depths} if self.equivariance else {}
         for number, (before, after) in enumerate(self.class_means):

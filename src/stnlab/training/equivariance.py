@@ -5,12 +5,15 @@ shifts, but under other motions its channels change too, unless its filters are 
 Lindeberg (2021), "Understanding when spatial transformer networks do not support invariance, and what to do about it".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from stnlab.data.module import ImageData
 from stnlab.geometry.maps import AffineMap
@@ -107,12 +110,8 @@ def gap(features: Tensor, still: Tensor, motion: Motion, stride: float = 1.0) ->
     seen = (x <= 1 - 1 / width + 1e-4) & (y <= 1 - 1 / height + 1e-4)
     moved = sample(still.float(), point_map, (height, width))[:, :, seen]
     reached = features.float()[:, :, seen]
-    own, other, size = (_root_mean_square(x) for x in (reached - moved[:-1], reached - moved[1:], reached))
+    own, other, size = (x.square().mean((1, 2)).sqrt() for x in (reached - moved[:-1], reached - moved[1:], reached))
     return torch.where(other > ROUNDING * size, own / other, torch.nan)
-
-
-def _root_mean_square(x: Tensor) -> Tensor:
-    return x.square().mean((1, 2)).sqrt()
 
 
 def _gaps(
@@ -132,21 +131,34 @@ def _gaps(
     return torch.stack([gap(one, at, motion, stride) for one, at, stride in zip(features, still, far, strict=True)])
 
 
-def _features(stages: nn.ModuleList, image: Tensor, depths: list[int]) -> Iterator[Tensor]:
+def _shapes_only(stages: nn.ModuleList) -> list[Callable[[Tensor], Tensor]]:
+    """The stages with parameters and buffers on the meta device, without a copy of them."""
+
+    def bare(stage: nn.Module) -> Callable[[Tensor], Tensor]:
+        held = {**dict(stage.named_parameters()), **dict(stage.named_buffers())}
+        return partial(functional_call, stage, {name: tensor.to("meta") for name, tensor in held.items()})
+
+    return [bare(stage) for stage in stages]
+
+
+def _features(stages: Iterable[Callable[[Tensor], Tensor]], image: Tensor, depths: list[int]) -> Iterator[Tensor]:
     """What each of these depths makes of images."""
-    for depth, stage in enumerate(stages[: depths[-1]], start=1):
+    for depth, stage in enumerate(islice(stages, depths[-1]), start=1):
         image = stage(image)
         if depth in depths:
             yield image
 
 
 def _strides(backbone: Backbone, depths: list[int]) -> list[float] | None:
-    """Image pixels from one feature to the next at each depth, None if a stage takes or makes images of one size."""
+    """Image pixels from one feature to the next at each depth, None if a stage takes or makes images of one size.
+
+    Worked out on the meta device, which knows shapes and computes nothing: what fails there, in stages that have
+    already been at work, is a shape that one refuses. Memory and kernels cannot.
+    """
     channels, height, width = backbone.shapes[0]
-    weight = next(backbone.parameters())
-    longer = torch.zeros(1, channels, height + LONGER, width, device=weight.device, dtype=weight.dtype)
+    longer = torch.zeros(1, channels, height + LONGER, width, device="meta", dtype=next(backbone.parameters()).dtype)
     try:
-        found = [features.shape[2] for features in _features(backbone.stages, longer, depths)]
+        found = [features.shape[2] for features in _features(_shapes_only(backbone.stages), longer, depths)]
     except RuntimeError:
         return None
     lengths = [backbone.shapes[depth][1] for depth in depths]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stnlab.data.distortion import forward
 from stnlab.data.module import ImageData
 from stnlab.evaluation.invariance import OrbitSizes
 from stnlab.models.network import Network
@@ -35,12 +36,17 @@ def sweep_orbits(network: Network, data: ImageData, sizes: OrbitSizes) -> dict[s
     canonical = {"rotation": 0.0, "scale": 1.0}
     said: dict[str, list[Said]] = {name: [] for name in orbits}
     labels: list[Tensor] = []
+    cut: dict[str, list[Tensor]] = {name: [] for name in orbits}
+    known = data.dataset.posed and data.dataset.background is None
     for rows in torch.split(chosen, min(AT_ONCE, data.eval_batch_size)):
         raw = data.picked("test", data.rows["test"][rows])
         still = data.posed(raw)
         reference = _probabilities(network, still.image)
         labels.append(still.label)
+        content = data.undistorted(raw) if known else None
         for name, values in orbits.items():
+            if content is not None:
+                cut[name].append(cut_off(content, data.distortion.size, name, values))
             each = []
             for value in values.tolist():
                 moves = value != canonical[name]
@@ -61,8 +67,26 @@ def sweep_orbits(network: Network, data: ImageData, sizes: OrbitSizes) -> dict[s
             predicted=arrays[0],
             confidence=arrays[1],
             variation=arrays[2],
+            cut=torch.cat(cut[name]).mean(0).float().cpu().numpy() if known else None,
         )
     return found
+
+
+def cut_off(images: Tensor, size: int, orbit: str, values: np.ndarray) -> Tensor:
+    """[N, V], the share of each image's content that lies outside a canvas of size x size pixels at each value.
+
+    images: [N, C, h, w], as stored, above 0 where they show anything. orbit: `rotation` (values in degrees) or `scale`.
+    """
+    height, width = images.shape[2:]
+    y, x = (torch.arange(length, dtype=torch.float64) - (length - 1) / 2 for length in (height, width))
+    points = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1) * 2 / size
+    amount = torch.from_numpy(values).double()
+    turned = {"rotation": torch.zeros_like(amount), "scale": torch.ones_like(amount)}
+    turned[orbit] = amount.deg2rad() if orbit == "rotation" else amount
+    moved = forward(turned)(points.reshape(1, -1, 2).expand(len(values), -1, -1))
+    outside = (moved.abs().amax(-1) > 1).to(images.device, torch.float32)
+    content = images.sum(1, dtype=torch.float32).flatten(1)
+    return content @ outside.T / content.sum(1, keepdim=True).clamp(min=1)
 
 
 def _probabilities(network: Network, image: Tensor) -> Tensor:

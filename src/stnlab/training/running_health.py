@@ -1,6 +1,5 @@
 """How the transformers do while they are trained: gradients of an epoch, views of a validation."""
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
@@ -70,7 +69,7 @@ class RunningHealth:
             self._canvas = (batch.image.shape[2], batch.image.shape[3])
 
     def collect(self) -> tuple[dict[str, float], dict[int, str]]:
-        """(`health/<name>`: of each measure the largest of all transformers', the collapsed ones by number).
+        """(`health/<name>`: of each measure that of the worst transformer, the collapsed ones by number).
 
         Nothing without a transformer. Then back to the start.
         """
@@ -81,11 +80,13 @@ class RunningHealth:
         corners = arrays["warps"][:, :, list(CORNERS)]
         found = health(corners, arrays["outside"], arrays["blank"], variances, self._canvas)
         self._arrays, self._views = [], ViewSums()
-        return _largest(found), collapsed(arrays["blank"], variances)
+        return worst(found), collapsed(arrays["blank"], variances)
 
 
-def _largest(found: dict[str, float]) -> dict[str, float]:
+def worst(found: dict[str, float]) -> dict[str, float]:
+    """Of `<name>/<number>` the worst transformer's: the smallest spread, since the same warp for all images answers to
+    none of them, and the largest of everything else."""
     values: dict[str, list[float]] = {}
     for name, value in found.items():
         values.setdefault(f"health/{name.split('/')[0]}", []).append(value)
-    return {name: float(np.max(several)) for name, several in values.items()}
+    return {name: (min if name == "health/theta_spread" else max)(several) for name, several in values.items()}
