@@ -35,8 +35,9 @@ class ImageData(pl.LightningDataModule):
 
     root: folder of the files. test_distortion: what differs from the distortion for test images, such as
     {rotation: [-180, 180]}; None: nothing. train_size, test_size: samples to use of each (None: all; fewer are a fixed
-    random choice). validation_size: samples held out of the training set; None: the dataset's own validation
-    images; "own or 500": these if there are any, else so many held out. seed: the data's own, which draws the splits and the validation and test poses, the same for every run.
+    random choice). validation_size: samples held out of the training set; None: the dataset's own validation images;
+    "own or 500": these if there are any, else so many held out. seed: the data's own, which draws the splits and the
+    validation and test poses, the same for every run.
     training_seed: the run's, which draws the order and the poses of training, new ones each epoch. batch_size: global;
     eval_batch_size: the same for validation and test.
 
