@@ -1,5 +1,7 @@
 """Every file a user may choose composes and builds."""
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from stnlab.choices import build, locate
 from stnlab.compose import compose, conf_directory
 from stnlab.errors import StnlabError
 from stnlab.manual import description
+from stnlab.models.backbones import Backbone
 from stnlab.train import check_settings
 from stnlab.training.components import build_components
 
@@ -57,3 +60,24 @@ def test_a_folder_without_a_name_is_one_line():
     """Its path is no part of a run's identity: two folders would be one run."""
     with pytest.raises(StnlabError, match=r"^data\.dataset\.name: is missing; give data\.dataset\.name=\.\.\. "):
         build_components(compose("train", ["data=folder"]))
+
+
+def test_the_readmes_own_backbone_works_as_it_stands_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    code, choice = (
+        textwrap.dedent(found[1])
+        for found in (
+            re.search(r"```python\n(  from torch import nn\n.*?)  ```", text, re.DOTALL),
+            re.search(r"```yaml\n(  # Three plain stages\n.*?)  ```", text, re.DOTALL),
+        )
+        if found
+    )
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone" / "plain.yaml").write_text(choice)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = f"hydra.searchpath=['file://{tmp_path}']"
+    config = compose("train", [own, "backbone=plain", "backbone.widths=[8,16]", "placement=deep", "placement.depth=2"])
+    network = build_components(config).module.network
+    assert isinstance(network.backbone, Backbone)
+    assert network.backbone.shapes == [(1, 28, 28), (8, 14, 14), (16, 7, 7)]
