@@ -218,7 +218,7 @@ def test_a_run_reads_its_files_once_and_keeps_nothing_else(
     assert not loaded[0]._streaming
 
 
-@pytest.mark.parametrize("size", ["own", "own or 0", "500"])
+@pytest.mark.parametrize("size", ["-1", "'own'", "'own or 0'", "'500'", "true"])
 def test_a_validation_size_that_means_nothing_is_one_line(size: str):
-    with pytest.raises(StnlabError, match=f"data.validation_size={size}: should be a valid integer or .*own or"):
-        build(compose("train", [f"data.validation_size='{size}'"])["data"], "data")
+    with pytest.raises(StnlabError, match=r": should be greater than or equal to 0, null, or like 'own or 500'$"):
+        build(compose("train", [f"data.validation_size={size}"])["data"], "data")

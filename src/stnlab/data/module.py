@@ -1,5 +1,6 @@
 """A dataset with its distortion as a LightningDataModule."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
-from pydantic import StringConstraints
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from stnlab.data.batch import Batch, RawBatch, Split
@@ -23,7 +25,20 @@ from stnlab.seeds import generator
 
 Size = Annotated[int, Ge(1)] | None
 OWN_OR = "own or "
-ValidationSize = Annotated[int, Ge(0)] | Annotated[str, StringConstraints(pattern=rf"^{OWN_OR}[1-9][0-9]*$")] | None
+
+
+def _meaning(size: Any) -> Any:
+    """A validation size if it means one: in one sentence, which a union of types would not give."""
+    if size is None or (type(size) is int and size >= 0):
+        return size
+    if isinstance(size, str) and re.fullmatch(OWN_OR + "[1-9][0-9]*", size):
+        return size
+    raise PydanticCustomError(
+        "validation_size", "should be greater than or equal to 0, null, or like '{o}500'", {"o": OWN_OR}
+    )
+
+
+ValidationSize = Annotated[int | str | None, BeforeValidator(_meaning)]
 BOXES_AT_ONCE = 1000
 OTHERS = ("partner", "clutter_source")
 """Drawn parameters that are rows of other images."""
