@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from PIL import Image
 
 from stnlab import gallery
+from stnlab.data.pictures import Pictures
 from stnlab.errors import StnlabError
 from stnlab.figures.gallery import gallery as draw
 
@@ -29,6 +31,8 @@ def test_draws_the_samples_of_any_data(mnist_root: Path, tmp_path: Path):
         ("data.distortion.rotatoin=1", "data.distortion.rotatoin: no such key; did you mean rotation"),
         ("data.test_distortion={rotation:[9,1]}", r"data.test_distortion.rotation=\[9.0, 1.0\]: give \[low, high\]"),
         ("output=none/gallery.png", "output=none/gallery.png: cannot be written"),
+        ("--config-dir=none", "--config-dir none: no such directory"),
+        ("--multirun", "--multirun: is a flag of stnlab.train; the gallery has --config-dir alone"),
     ],
 )
 def test_a_wrong_choice_is_one_line(argument: str, message: str, mnist_root: Path):
@@ -49,3 +53,22 @@ def test_poses_are_told_for_each_object_if_they_change():
     assert [axes.get_title() for axes in figure.axes[:2]] == ["1 2", "3 4"]
     with pytest.raises(StnlabError, match="do not fit"):
         draw(before, after[:1], np.zeros((2, 1)), {})
+
+
+def test_shows_a_users_own_choice_and_decodes_no_more_than_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(20):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (number, 255, 0)).save(path)
+    own = tmp_path / "my conf's, [1]" / "data" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [folder, _self_]\ndataset: {name: tiny, classes: 2}\nvalidation_size: 0\n")
+    decoded: list[int] = []
+    original = Pictures.__getitem__
+    monkeypatch.setattr(Pictures, "__getitem__", lambda self, row: (decoded.append(row), original(self, row))[1])
+    choice = ["data=mine", f"data.root={tmp_path / 'images'}", "samples=3", "split=train"]
+    gallery.main([*choice, "--config-dir", str(own.parents[1]), f"output={tmp_path / 'mine.png'}"])
+    assert imread(tmp_path / "mine.png").size
+    assert len(decoded) == 3
+    with pytest.raises(StnlabError, match="data=mien: no such choice; did you mean mine"):
+        gallery.main(["--config-dir", str(own.parents[1]), "data=mien"])

@@ -7,7 +7,8 @@ from stnlab.command import run_command
 from stnlab.errors import StnlabError, nearest
 
 USAGE = (
-    "python -m stnlab.gallery data=... [split=train|val|test] [samples=10] [output=gallery.png] [data.key=value ...]"
+    "python -m stnlab.gallery data=... [split=train|val|test] [samples=10] [output=gallery.png] [data.key=value ...] "
+    "[--config-dir=my_conf]"
 )
 
 
@@ -18,7 +19,7 @@ def main(arguments: list[str]) -> int:
         return 0
     from stnlab.compose import compose
 
-    config = compose("gallery", arguments)
+    config = compose("gallery", with_own_choices(arguments))
     check_settings(config)
     from stnlab.choices import build
     from stnlab.data.gallery import first_samples
@@ -39,6 +40,20 @@ def main(arguments: list[str]) -> int:
         raise StnlabError(f"output={path}: cannot be written ({error.strerror})") from error
     print(path)
     return 0
+
+
+def with_own_choices(arguments: list[str]) -> list[str]:
+    """Overrides alone, with what `--config-dir` says as one. Raises StnlabError for any other flag."""
+    from stnlab.compose import checked_flags, config_directories
+
+    words = checked_flags(arguments)
+    overrides = [word for word in words if not word.startswith("-")]
+    for flag in words[: len(words) - len(overrides)]:
+        if not flag.startswith("--config-dir="):
+            raise StnlabError(f"{flag}: is a flag of stnlab.train; the gallery has --config-dir alone")
+    quoted = (str(folder).replace("'", r"\'") for folder in config_directories(words))
+    folders = ", ".join(f"'file://{folder}'" for folder in quoted)
+    return [f"hydra.searchpath=[{folders}]", *overrides] if folders else overrides
 
 
 def check_settings(config: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from stnlab.data.distortion import Distortion
 from stnlab.data.folder import Folder
 from stnlab.data.house_numbers import SvhnNumbers
 from stnlab.data.module import ImageData
+from stnlab.data.pictures import Pictures
 from stnlab.data.raw import RawImages, in_memory
 from stnlab.data.torchvision_sets import Cifar10, Cifar100, Emnist, FashionMnist, Gtsrb, Kmnist, Svhn
 from stnlab.errors import StnlabError
@@ -284,7 +286,7 @@ def test_pictures_of_any_shape_become_squares_of_their_middle(tmp_path: Path):
     assert train.images.tolist() == test.images.tolist() == np.full((1, 3, 10, 10), 200).tolist()
 
 
-def data_of(dataset: Dataset, root: Path, validation: int | None) -> ImageData:
+def data_of(dataset: Dataset, root: Path, validation: int | str | None) -> ImageData:
     still = Distortion(size=16, rotation=[0, 0], scale=[1, 1])
     data = ImageData(str(root), dataset, still, None, validation, None, 0, 0, 4, 4)
     data.setup()
@@ -295,13 +297,17 @@ def test_a_folder_may_bring_its_own_validation_images(tmp_path: Path, monkeypatc
     dataset, *_ = folder(tmp_path, monkeypatch)
     with pytest.raises(StnlabError, match="validation_size=null: this data has no validation images"):
         data_of(dataset, tmp_path, None)
+    without = data_of(dataset, tmp_path, "own or 2")
+    assert torch.equal(without.rows["val"], data_of(dataset, tmp_path, 2).rows["val"])
     own = pictures(3, 16)
     for picture, label in zip(own, "abc", strict=True):
         write_png(tmp_path / "val" / label / "v.png", picture)
-    data, drawn = data_of(dataset, tmp_path, None), data_of(dataset, tmp_path, 2)
-    held = [batch.images.numpy() for batch in data.loader("val")]
-    assert np.array_equal(np.concatenate(held), own)
-    assert [len(data.rows[split]) for split in ("train", "val", "test")] == [5, 3, 3]
+    drawn = data_of(dataset, tmp_path, 2)
+    for data in (data_of(dataset, tmp_path, None), data_of(dataset, tmp_path, "own or 2")):
+        held = [batch.images.numpy() for batch in data.loader("val")]
+        assert np.array_equal(np.concatenate(held), own)
+        assert [len(data.rows[split]) for split in ("train", "val", "test")] == [5, 3, 3]
+        assert data.validates
     assert [len(drawn.rows[split]) for split in ("train", "val", "test")] == [3, 2, 3]
 
 
@@ -321,6 +327,68 @@ def test_a_folder_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pyt
         Folder("tiny", 4, 16, 0.2, 0).load(tmp_path)
     with pytest.raises(StnlabError, match=r"none: no such folder; name one with data\.root"):
         Folder("tiny", 3, 16, 0.2, 0).load(tmp_path / "none")
+    (tmp_path / "test" / "c").rename(tmp_path / "test" / "d")
+    with pytest.raises(StnlabError, match=r"test: its classes are not those of \S+train: only one of them has c, d; "):
+        Folder("tiny", 3, 16, 0.2, 0).load(tmp_path)
+    for name in ("", "???"):
+        with pytest.raises(StnlabError, match=r"data\.dataset\.name: is missing; give data\.dataset\.name=\.\.\."):
+            Folder(name, 3, 16, 0.2, 0)
+
+
+def test_a_share_to_test_with_that_leaves_nothing_to_train_with_is_one_line(tmp_path: Path):
+    for label in "ab":
+        write_png(tmp_path / label / "1.png", pictures(1, 16)[0])
+    with pytest.raises(StnlabError, match=r"test_share=0\.9: leaves none of the 2 images to train with; give less$"):
+        Folder("tiny", 2, 16, 0.9, 0).load(tmp_path)
+
+
+def grey_of_16_bits(path: Path) -> None:
+    Image.fromarray(np.array([[0, 257 * 100], [257 * 200, 65535]], dtype=np.uint16)).save(path)
+
+
+def test_pictures_show_what_an_image_viewer_shows(tmp_path: Path):
+    path = tmp_path / "grey.png"
+    grey_of_16_bits(path)
+    assert Pictures([path], 2)[0].tolist() == [[[0, 100], [200, 255]]] * 3
+    halves = np.zeros((16, 16, 3), dtype=np.uint8)
+    halves[:8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the camera's top is the picture's right side
+    Image.fromarray(halves).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    turned = Pictures([tmp_path / "turned.jpg"], 16)[0]
+    assert turned[:, :, 9:].min() > 250
+    assert turned[:, :, :7].max() < 5
+
+
+def decompression_bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (50, 50)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+
+
+def floating_point(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((4, 4), dtype=np.float32)).save(path.with_suffix(".tif"))
+    path.with_suffix(".tif").rename(path)
+
+
+@pytest.mark.parametrize("error", [struct.error, EOFError, IndexError])
+def test_whatever_pillow_raises_is_one_line(error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any) -> None:
+        raise error("of Pillow's")
+
+    write_png(tmp_path / "1.png", pictures(1, 16)[0])
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(StnlabError, match=r"1\.png: cannot be read \(.*of Pillow's\); put an intact image there$"):
+        Pictures([tmp_path / "1.png"], 8)[0]
+
+
+@pytest.mark.parametrize("write", [decompression_bomb, floating_point])
+def test_a_picture_that_cannot_be_used_is_one_line(
+    write: Callable[[Path, pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(tmp_path / "1.png", monkeypatch)
+    with pytest.raises(StnlabError, match=r"1\.png: cannot be read \(.*\); put an intact image there$") as caught:
+        Pictures([tmp_path / "1.png"], 8)[0]
+    assert "\n" not in str(caught.value)
 
 
 def test_beyond_a_photograph_is_its_mean_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,7 @@ import torch
 from scipy.stats import kstest
 from torchvision.transforms import functional as tv
 
+from stnlab.choices import build
 from stnlab.data.bending import kept_convex, stretched_back
 from stnlab.data.distortion import Distortion, bounding_boxes
 from stnlab.errors import StnlabError
@@ -11,6 +12,7 @@ from stnlab.geometry.maps import AffineMap, Homography
 from stnlab.geometry.sampling import sample
 from stnlab.seeds import generator
 
+STILL = {"size": 28, "rotation": (0, 0), "scale": (1, 1)}
 RTS = Distortion(size=42, rotation=[-45, 45], scale=[0.7, 1.2], position="anywhere")
 
 
@@ -217,6 +219,9 @@ def test_noise_is_gaussian_and_a_samples_own():
         ({"rotation": [0]}, r"rotation=\[0\]"),
         ({"shift": [float("nan"), 2]}, r"shift=\[nan, 2\]"),
         ({"scale": [0, 1]}, r"scale=\[0, 1\]: .* 0.01 <= low"),
+        ({"shear": [0, 90]}, r"shear=\[0, 90\]: .* <= high <= 80"),
+        ({"noise": [0, 1e39]}, r"noise=\[0, 1e\+39\]: .* <= high <= 100"),
+        ({"clutter_scale": [2, 1]}, r"data.distortion.clutter_scale=\[2, 1\]: "),
     ],
 )
 def test_bad_ranges_are_refused(choice: dict[str, list[float]], message: str):
@@ -235,3 +240,30 @@ def test_bad_ranges_are_refused(choice: dict[str, list[float]], message: str):
 def test_wrong_changes_are_refused(changes: dict[str, object], message: str):
     with pytest.raises(StnlabError, match=message):
         RTS.changed(changes, "data.test_distortion")
+
+
+@pytest.mark.parametrize("option", ["perspective", "elastic"])
+def test_displacements_that_float32_does_not_hold_are_refused_where_they_are_typed(option: str):
+    with pytest.raises(StnlabError, match=rf"data.distortion.{option}=1e\+39: should be less than 10000"):
+        build({"_target_": "stnlab.data.distortion.Distortion", **STILL, option: 1e39}, "data.distortion")
+    widest = Distortion(**{**STILL, option: 9999.0})
+    drawn = widest.draw(bounding_boxes(digit()).expand(50, 4), 1.0, "key")
+    assert all(values.isfinite().all() for values in drawn.values())
+
+
+def test_each_crop_may_have_a_magnification_of_its_own():
+    """One for each crop and sample, whatever the digit's scale: it says nothing about where or how large that is."""
+    distortion = Distortion(
+        size=64, rotation=[0, 0], scale=[0.5, 4], clutter=[2, 2], clutter_size=6, clutter_scale=(1 / 3, 3)
+    )
+    drawn = distortion.draw_disturbance(4000, torch.arange(4000), "key")
+    zoom = drawn["clutter_scale"]
+    assert kstest(zoom.flatten().numpy(), "uniform", (1 / 3, 8 / 3)).pvalue > 0.001
+    assert abs(np.corrcoef(zoom.T.numpy())[0, 1]) < 5 / np.sqrt(4000)
+    few = {name: values[:9] for name, values in drawn.items()} | {"scale": torch.linspace(0.5, 4, 9)}
+    few |= {"clutter": torch.ones(9)}
+    white = torch.full((4000, 1, 28, 28), 255, dtype=torch.uint8)
+    disturbed = distortion.disturb(torch.zeros(9, 1, 64, 64), few, white.__getitem__)
+    sides = (6 * zoom[:9, 0]).round()
+    assert (disturbed > 0).sum(dim=(1, 2, 3)).tolist() == sides.square().tolist()
+    assert sides.unique().numel() > 3

@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 import torch
 
+from stnlab.choices import build
+from stnlab.compose import compose
 from stnlab.data.dataset import Mnist, MnistAddition
 from stnlab.data.distortion import Distortion
 from stnlab.data.module import ImageData
 from stnlab.errors import StnlabError
 from stnlab.seeds import generator
+from stnlab.training.run import train_run
+
+SMALL = ["recipe=smoke", "recipe.steps=2", "logger=none", "callbacks=quiet", "trainer=cpu", "data.train_size=200"]
+SMALL += ["data.validation_size=50", "data.test_size=50", "evaluation.images=0", "backbone.channels=[4,4]"]
 
 
 def rotated(root: Path, **changes: Any) -> ImageData:
@@ -192,3 +198,27 @@ def test_images_are_normalised_and_outside_is_background(mnist_root: Path):
 def test_more_samples_than_there_are_is_refused(mnist_root: Path, choice: dict[str, int], message: str):
     with pytest.raises(StnlabError, match=message):
         rotated(mnist_root, **choice)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_run_reads_its_files_once_and_keeps_nothing_else(
+    streams: bool, mnist_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[ImageData] = []
+    load = ImageData._load
+    monkeypatch.setattr(ImageData, "_load", lambda self: (loaded.append(self), load(self))[1])
+    memory = ["data.memory_gib=0", "data.workers=0"] if streams else []
+    run = train_run(compose("train", [*SMALL, *memory, f"data.root={mnist_root}", f"runs_dir={tmp_path}"]))
+    assert run.state == "done"
+    assert len(loaded) == 1
+    assert loaded[0]._read is None
+    assert loaded[0].streams == streams
+    for loader in (loaded[0].first("val", 3), loaded[0].picked("test", loaded[0].rows["test"][:2])):
+        assert len(loader.labels)
+    assert not loaded[0]._streaming
+
+
+@pytest.mark.parametrize("size", ["-1", "'own'", "'own or 0'", "'500'", "true"])
+def test_a_validation_size_that_means_nothing_is_one_line(size: str):
+    with pytest.raises(StnlabError, match=r": should be greater than or equal to 0, null, or like 'own or 500'$"):
+        build(compose("train", [f"data.validation_size={size}"])["data"], "data")

@@ -17,7 +17,8 @@ SOURCE = "https://data.caltech.edu/records/65de6-vp158"
 class Cub(Dataset):
     """Wah et al. 2011: 5,994 and 5,794 photographs of birds of 200 species, the middle square of each.
 
-    pixels: to resize the square to. Held in memory: 1.8 GB at 224 pixels, 7.1 GB at the 448 of Jaderberg et al. 2015.
+    pixels: to resize the square to. All of them are 1.7 GiB at 224 pixels and 6.6 GiB at the 448 of Jaderberg et al.
+    2015: by default (`data.memory_gib`) the former lie in memory and the latter are decoded as they are needed.
     Normalised by ImageNet's mean and deviation, as pretrained backbones expect.
 
     Files, not fetched: `CUB_200_2011/` with `images.txt`, `image_class_labels.txt`, `train_test_split.txt`, `images/`.

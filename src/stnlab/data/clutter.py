@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from stnlab.data.ranges import Parameters, within
+from stnlab.data.ranges import Parameters, Range, within
 from stnlab.geometry.maps import AffineMap
 from stnlab.geometry.sampling import sample
 from stnlab.seeds import generator
@@ -13,10 +13,11 @@ from stnlab.seeds import generator
 DRAWN = ("crop_x", "crop_y", "place_x", "place_y")
 
 
-def draw_clutter(count: int, crops: tuple[int, ...], rows: Tensor, *key: int | str) -> Parameters:
+def draw_clutter(count: int, crops: tuple[int, ...], rows: Tensor, scale: Range | None, *key: int | str) -> Parameters:
     """For `count` samples of a store: how many crops each gets, of which images, from where, to where.
 
-    crops: [low, high], how many. rows: the samples of the store that may be cropped. Returns `clutter` [count], and
+    crops: [low, high], how many. rows: the samples of the store that may be cropped. scale: [low, high], of each crop's
+    magnification, which is drawn as `clutter_scale` [count, high]; None: none is. Returns `clutter` [count], and
     [count, high] each `clutter_source` (rows of the store, never the sample's own unless there is no other) and
     `crop_x`, `crop_y`, `place_x`, `place_y` in [0, 1): shares of the free way.
     """
@@ -27,6 +28,8 @@ def draw_clutter(count: int, crops: tuple[int, ...], rows: Tensor, *key: int | s
     # All rows but the last can be drawn; the last stands in for a sample's own. So all others are equally likely.
     source = torch.where(source == torch.arange(count)[:, None], rows[-1], source)
     places = {name: torch.rand(count, most, generator=generator(*key, name)) for name in DRAWN}
+    if scale:
+        places["clutter_scale"] = within(torch.rand(count, most, generator=generator(*key, "clutter_scale")), scale)
     return {"clutter": amount.clamp(max=most), "clutter_source": source, **places}
 
 
@@ -34,19 +37,19 @@ def strew(images: Tensor, sources: Tensor, drawn: Parameters, side: int, zoom: T
     """Images with crops pasted over them; where a crop and the image overlap, the brighter one shows.
 
     images: [N, C, H, W] in [0, 1]. sources: uint8 [N, K, C, h, w], what `clutter_source` names. side: of a crop, in
-    the source's pixels. zoom: [N], at most `largest`, magnification of a sample's crops. A crop lies inside the
+    the source's pixels. zoom: [N, K], at most `largest`, magnification of each crop. A crop lies inside the
     image unless it is larger.
     """
     count, crops, channels, *lengths = sources.shape
     *_, height, width = images.shape
     source_size = torch.tensor(lengths[::-1], device=images.device)
     frame = torch.tensor([width, height], device=images.device)
-    pasted = (side * zoom).round().clamp(min=1)[:, None, None].expand(count, crops, 2)
+    pasted = (side * zoom).round().clamp(min=1)[..., None].expand(count, crops, 2)
     start = _position(drawn, "crop", source_size - side)
     place = _position(drawn, "place", frame - pasted)
 
     window = math.ceil(side * largest)
-    centre = start + window / 2 / zoom[:, None, None]
+    centre = start + window / 2 / zoom[..., None]
     values = _windows(sources.flatten(0, 1) / 255, centre, window / zoom, window)
     axis = torch.arange(window, device=images.device)
     inside = axis < pasted[..., None]  # [N, K, 2, window]
@@ -68,8 +71,8 @@ def _position(drawn: Parameters, name: str, free: Tensor) -> Tensor:
 
 
 def _windows(sources: Tensor, centre: Tensor, extent: Tensor, window: int) -> Tensor:
-    """[N * K, C, window, window]: squares around `centre` [N, K, 2], in pixels, with sides `extent` [N]."""
+    """[N * K, C, window, window]: squares around `centre` [N, K, 2], in pixels, with sides `extent` [N, K]."""
     size = torch.tensor(sources.shape[:1:-1], device=sources.device)
     shift = (2 * centre / size - 1).flatten(0, 1)
-    scale = (extent[:, None] / size).repeat_interleave(centre.shape[1], 0)
+    scale = extent.flatten()[:, None] / size
     return sample(sources, AffineMap(torch.cat([torch.diag_embed(scale), shift[:, :, None]], dim=-1)), (window, window))

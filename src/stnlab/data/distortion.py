@@ -24,7 +24,8 @@ from stnlab.geometry.transforms import similarity
 from stnlab.seeds import generator
 
 NONE = (0.0, 0.0)
-Deviation = Annotated[float, Ge(0), Lt(math.inf)]
+Deviation = Annotated[float, Ge(0), Lt(1e4)]
+"""In pixels. Far beyond any use; and float32 still holds the products of what is drawn."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Distortion:
     on the canvas, on the object that is placed already.
 
     clutter: how many crops of other samples' images are strewn over the canvas, each clutter_size x clutter_size of
-    the other image's pixels, with clutter_scaled magnified as the sample's own object is. noise: standard deviation of
-    Gaussian noise on each pixel of an image in [0, 1], which is then clipped.
+    the other image's pixels; clutter_scale: the range of each crop's own magnification (None: 1); with clutter_scaled
+    it is magnified as the sample's own object is, too. noise: standard deviation of Gaussian noise on each pixel of an
+    image in [0, 1], which is then clipped.
 
     Raises StnlabError for a bad range. The canonical image, which poses lead back to, is the original in the middle of
     the canvas at its own size.
@@ -65,15 +67,17 @@ class Distortion:
     clutter: tuple[int, ...] = (0, 0)
     clutter_size: Annotated[int, Ge(1)] = 6
     clutter_scaled: bool = False
+    clutter_scale: Range | None = None
     noise: Range = NONE
 
     def __post_init__(self) -> None:
-        check_range("rotation", self.rotation, -360, "[-90, 90]")
-        check_range("scale", self.scale, 0.01, "[0.7, 1.2]")
-        check_range("shear", self.shear, -80, "[-20, 20]")
-        check_range("shift", self.shift, -self.size, "[-4, 4]")
-        check_range("clutter", self.clutter, 0, "[6, 6]")
-        check_range("noise", self.noise, 0, "[0, 0.2]")
+        check_range("rotation", self.rotation, -360, 360, "[-90, 90]")
+        check_range("scale", self.scale, 0.01, 100, "[0.7, 1.2]")
+        check_range("shear", self.shear, -80, 80, "[-20, 20]")
+        check_range("shift", self.shift, -self.size, self.size, "[-4, 4]")
+        check_range("clutter", self.clutter, 0, 1000, "[6, 6]")
+        check_range("clutter_scale", self.clutter_scale or (1, 1), 0.01, 100, "[0.5, 2]")
+        check_range("noise", self.noise, 0, 100, "[0, 0.2]")
 
     @property
     def moves(self) -> bool:
@@ -151,7 +155,7 @@ class Distortion:
         """Clutter and noise of `count` samples; what is off draws nothing. rows: samples that may be cropped."""
         drawn: Parameters = {}
         if self.clutter[1] >= 1:
-            drawn |= draw_clutter(count, self.clutter, rows, *key)
+            drawn |= draw_clutter(count, self.clutter, rows, self.clutter_scale, *key)
         if self.noise[1] > 0:
             drawn["noise"] = within(torch.rand(count, generator=generator(*key, "noise")), self.noise)
             drawn["noise_keys"] = torch.randint(2**32, (count, 2), generator=generator(*key, "noise_keys"))
@@ -195,8 +199,10 @@ class Distortion:
     def disturb(self, images: Tensor, parameters: Parameters, stored: Callable[[Tensor], Tensor]) -> Tensor:
         """Distorted images [N, C, size, size] in [0, 1] with clutter, then noise. stored: rows to uint8 images."""
         if "clutter" in parameters:
-            zoom = parameters["scale"] if self.clutter_scaled else torch.ones_like(parameters["scale"])
-            largest = self.scale[1] if self.clutter_scaled else 1.0
+            zoom = parameters.get("clutter_scale", torch.ones_like(parameters["crop_x"]))
+            largest = self.clutter_scale[1] if self.clutter_scale else 1.0
+            if self.clutter_scaled:
+                zoom, largest = zoom * parameters["scale"][:, None], largest * self.scale[1]
             sources = stored(parameters["clutter_source"])
             images = strew(images, sources, parameters, self.clutter_size, zoom, largest)
         if "noise" in parameters:

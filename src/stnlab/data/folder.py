@@ -14,14 +14,18 @@ from stnlab.errors import StnlabError
 from stnlab.seeds import generator
 
 Share = Annotated[float, Gt(0), Lt(1)]
+MISSING = "???"
+"""What Hydra's files say of a value that the user must give."""
 
 
 class Folder(Dataset):
     """`<root>/train/<class>/<image>`, likewise `test` and, optionally, `val`; or `<root>/<class>/<image>` for all.
 
     name: what the images are; part of a run's identity, which the path is not. classes: how many folders there are,
-    in order of their names. pixels: to resize each image's middle square to. test_share, seed: the part of the images
-    to test with and the seed that draws them, where there are no `train` and `test`.
+    in order of their names, the same in each split. pixels: to resize each image's middle square to. test_share, seed:
+    the part of the images to test with and the seed that draws them, where there are no `train` and `test`.
+
+    Raises StnlabError without a name: two folders would be taken for one, and one's results be given for the other's.
 
     Normalised as is usual for photographs (the mean of ImageNet), which is also what is beyond the edges.
     """
@@ -34,6 +38,11 @@ class Folder(Dataset):
     def __init__(
         self, name: str, classes: Annotated[int, Ge(2)], pixels: Annotated[int, Ge(4)], test_share: Share, seed: int
     ) -> None:
+        if name in ("", MISSING):
+            raise StnlabError(
+                "data.dataset.name: is missing; give data.dataset.name=... for what the images are: it is part of the "
+                "run's identity, which data.root is not"
+            )
         self.name, self.classes, self.pixels = name, classes, pixels
         self.test_share, self.seed = test_share, seed
 
@@ -42,12 +51,12 @@ class Folder(Dataset):
             raise StnlabError(f"{root}: no such folder; name one with data.root=...")
         if not (root / "train").is_dir():
             return self._drawn(self._listed(root))
-        train, test = self._listed(root / "train"), self._listed(root / "test")
-        held = self._listed(root / "val") if (root / "val").is_dir() else []
+        train, test = self._listed(root / "train"), self._listed(root / "test", like=root / "train")
+        held = self._listed(root / "val", like=root / "train") if (root / "val").is_dir() else []
         return self._raw(train + held, len(held)), self._raw(test)
 
-    def _listed(self, folder: Path) -> list[tuple[str, int]]:
-        """Path and class of each image."""
+    def _listed(self, folder: Path, like: Path | None = None) -> list[tuple[str, int]]:
+        """Path and class of each image. like: a folder that must have the same classes."""
         from torchvision.datasets import ImageFolder  # type: ignore[import-untyped]
 
         try:
@@ -56,11 +65,21 @@ class Folder(Dataset):
             raise StnlabError(f"{folder}: cannot be read ({reason(error)})") from error
         if len(found.classes) != self.classes:
             raise StnlabError(f"{folder}: holds {len(found.classes)} classes; give data.dataset.classes for all splits")
+        if like and (other := set(found.classes) ^ {path.name for path in like.iterdir() if path.is_dir()}):
+            raise StnlabError(
+                f"{folder}: its classes are not those of {like}: only one of them has {', '.join(sorted(other)[:5])}; "
+                "name the folders of a class alike"
+            )
         return list(found.samples)
 
     def _drawn(self, samples: list[tuple[str, int]]) -> tuple[RawImages, RawImages]:
         order = torch.randperm(len(samples), generator=generator(self.seed, "folder", "test")).tolist()
         tested = set(order[: max(1, round(self.test_share * len(samples)))])
+        if len(tested) == len(samples):
+            raise StnlabError(
+                f"data.dataset.test_share={self.test_share}: leaves none of the {len(samples)} images to train with; "
+                "give less"
+            )
         train, test = ([samples[row] for row in range(len(samples)) if (row in tested) == part] for part in (0, 1))
         return self._raw(train), self._raw(test)
 

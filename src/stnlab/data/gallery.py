@@ -24,7 +24,8 @@ class Samples:
 
 
 def first_samples(data: ImageData, split: Split) -> Samples:
-    """The first batch of a split, read from its files."""
+    """The first batch of a split, read from its files: of those that hold an image each, only the ones shown."""
+    data.memory_gib = 0.0
     data.setup()
     if not len(data.rows[split]):
         raise StnlabError(f"split={split}: is empty; choose another, or give data.validation_size")

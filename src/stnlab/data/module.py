@@ -1,5 +1,6 @@
 """A dataset with its distortion as a LightningDataModule."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from stnlab.data.batch import Batch, RawBatch, Split
@@ -21,6 +24,21 @@ from stnlab.errors import StnlabError
 from stnlab.seeds import generator
 
 Size = Annotated[int, Ge(1)] | None
+OWN_OR = "own or "
+
+
+def _meaning(size: Any) -> Any:
+    """A validation size if it means one: in one sentence, which a union of types would not give."""
+    if size is None or (type(size) is int and size >= 0):
+        return size
+    if isinstance(size, str) and re.fullmatch(OWN_OR + "[1-9][0-9]*", size):
+        return size
+    raise PydanticCustomError(
+        "validation_size", "should be greater than or equal to 0, null, or like '{o}500'", {"o": OWN_OR}
+    )
+
+
+ValidationSize = Annotated[int | str | None, BeforeValidator(_meaning)]
 BOXES_AT_ONCE = 1000
 OTHERS = ("partner", "clutter_source")
 """Drawn parameters that are rows of other images."""
@@ -32,8 +50,9 @@ class ImageData(pl.LightningDataModule):
 
     root: folder of the files. test_distortion: what differs from the distortion for test images, such as
     {rotation: [-180, 180]}; None: nothing. train_size, test_size: samples to use of each (None: all; fewer are a fixed
-    random choice). validation_size: samples held out of the training set; None: the dataset's own validation images.
-    seed: the data's own, which draws the splits and the validation and test poses, the same for every run.
+    random choice). validation_size: samples held out of the training set; None: the dataset's own validation images;
+    "own or 500": these if there are any, else so many held out. seed: the data's own, which draws the splits and the
+    validation and test poses, the same for every run.
     training_seed: the run's, which draws the order and the poses of training, new ones each epoch. batch_size: global;
     eval_batch_size: the same for validation and test.
 
@@ -47,7 +66,7 @@ class ImageData(pl.LightningDataModule):
         dataset: Dataset,
         distortion: Distortion,
         train_size: Size,
-        validation_size: Annotated[int, Ge(0)] | None,
+        validation_size: ValidationSize,
         test_size: Size,
         seed: int,
         training_seed: int,
@@ -68,7 +87,7 @@ class ImageData(pl.LightningDataModule):
         self.mean, self.std = (torch.tensor(values * dataset.objects) for values in (dataset.mean, dataset.std))
         self._around = None if dataset.background is None else torch.tensor(dataset.background)
         if dataset.sizes:
-            self._check_sizes(*dataset.sizes)
+            self._check_sizes(*dataset.sizes, self._held_out(0))
         self._read: tuple[RawImages, RawImages] | None = None
         self._tables: dict[Split, tuple[int, list[Parameters], Tensor]] = {}
         self._labels: dict[str, Tensor] = {}
@@ -90,8 +109,9 @@ class ImageData(pl.LightningDataModule):
         return self.validation_size != 0
 
     def prepare_data(self) -> None:
-        """Fetch the files; one process of a machine does this before any reads them."""
-        self._read = self._load()
+        """Fetch the files; one process of a machine does this before any reads them. A second call does nothing."""
+        if self._read is None and not hasattr(self, "rows"):
+            self._read = self._load()
 
     def setup(self, stage: str = "fit", device: torch.device | None = None) -> None:
         """Read everything that fits to the device: the trainer's unless one is given. A second call does nothing."""
@@ -133,7 +153,10 @@ class ImageData(pl.LightningDataModule):
         size = self.batch_size if split == "train" else self.eval_batch_size
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         workers = default_workers(world) if self.workers is None else self.workers
-        return self._loader(split, self.rows[split], size, rank, world, workers)
+        loader = self._loader(split, self.rows[split], size, rank, world, workers)
+        if isinstance(loader, StreamingLoader):
+            self._streaming.append(loader)
+        return loader
 
     def first(self, split: Split, count: int) -> RawBatch:
         """A batch of the first samples of a split, on the device."""
@@ -149,15 +172,13 @@ class ImageData(pl.LightningDataModule):
         share = (rows, split, size, self.training_seed, rank, world)
         if not self.streams:
             return TensorLoader(self._images[store], self._labels[store], *share)
-        loader = StreamingLoader(
+        return StreamingLoader(
             self._raw[store],
             *share,
             others=lambda epoch: self._table(split, epoch)[1],
             workers=workers,
             pinned=self.device.type == "cuda",
         )
-        self._streaming.append(loader)
-        return loader
 
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         return batch.to(device)
@@ -255,19 +276,29 @@ class ImageData(pl.LightningDataModule):
         """
         if self.validation_size is None and not own:
             raise StnlabError("data.validation_size=null: this data has no validation images of its own; give a number")
-        self._check_sizes(train, test)
+        size = self._held_out(own)
+        self._check_sizes(train, test, size)
         order = torch.randperm(train, generator=generator(self.seed, "split"))
-        held = self.validation_size or 0
+        held = size or 0
         end = None if self.train_size is None else held + self.train_size
         tested = torch.randperm(test, generator=generator(self.seed, "test"))[: self.test_size]
         return {
-            "val": torch.arange(train, train + own) if self.validation_size is None else order[:held].sort().values,
+            "val": torch.arange(train, train + own) if size is None else order[:held].sort().values,
             "train": order[held:end],
             "test": tested.sort().values,
         }
 
-    def _check_sizes(self, train: int, test: int) -> None:
-        wanted = (self.validation_size or 0) + (self.train_size or 1)
+    def _held_out(self, own: int) -> int | None:
+        """How many samples to hold out of the training set; None: none, for the validation images are the data's own.
+
+        own: how many of these there are.
+        """
+        if not isinstance(self.validation_size, str):
+            return self.validation_size
+        return None if own else int(self.validation_size.removeprefix(OWN_OR))
+
+    def _check_sizes(self, train: int, test: int, held: int | None) -> None:
+        wanted = (held or 0) + (self.train_size or 1)
         if wanted > train:
             raise StnlabError(
                 f"data.validation_size={self.validation_size} and data.train_size={self.train_size} take more than "
