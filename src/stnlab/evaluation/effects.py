@@ -67,9 +67,10 @@ def compare_ece(pairs: Sequence[Pair], sums: Sequence[Sums]) -> list[Calibration
     resample more so, and differently for two networks: taking the bootstrap's estimate of that bias off adds noise,
     leaving it misses the truth. The interval reaches over both of the bootstrap's normal ones, with and without
     (Davison and Hinkley 1997, section 5.2.1), and p is the larger of their two: a difference counts if both ways find
-    it; it is never below 1e-4. With several seeds their spread is added, by Student's t (`seeds`). All p-values of one call are corrected together (Holm 1979). Where one of the two is
-    next to perfectly calibrated, its bias hides some of the difference (in simulations the interval then holds it three
-    times in four). Raises StnlabError if a pair shares no seed.
+    it; it is never below 1e-4. With several seeds their spread is added, by Student's t (`seeds`). All p-values of one
+    call are corrected together (Holm 1979). Where one of the two is next to perfectly calibrated, its bias hides some
+    of the difference (in simulations of one seed the interval then holds it three times in four). Raises StnlabError if
+    a pair shares no seed.
     """
     found = [_ece_difference(*_shared(pair, both)) for pair, both in zip(pairs, sums, strict=True)]
     corrected = holm([one.p for one in found])
@@ -104,9 +105,7 @@ def _reduction(observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline
     return Reduction(value, low, high)
 
 
-def _ece_difference(
-    observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats
-) -> CalibrationDifference:
+def _ece_difference(observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats) -> CalibrationDifference:
     by_seed = _ece(observed) - _ece(baseline)
     difference = float(by_seed.mean())
     resampled = (_ece(drawn) - _ece(drawn_baseline)).mean(axis=1)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stnlab.errors import StnlabError
+from stnlab.evaluation import seeds as over_seeds
 from stnlab.evaluation.calibration import BINS, Bools, Floats, bin_of
-from stnlab.evaluation.seeds import LEVEL as LEVEL
-from stnlab.evaluation.seeds import with_seeds
 
 Array = NDArray[Any]
 
+LEVEL = over_seeds.LEVEL
 RESAMPLES = 1000
 CHUNK = 200
 """Resamples held in memory at once: 200 x 10,000 images x 8 bytes are 16 MB."""
@@ -190,6 +190,9 @@ def _intervals(cell: Outcomes, sums: Floats, bins: int) -> tuple[Interval, Inter
     error = quantiles(sums[:, :, bins].mean(axis=1)) if seeds > 1 and wrong else wilson(wrong, len(cell.indices))
     gaps = observed[:, :bins]
     calibration = ece_interval(gaps, sums[:, :, :bins], np.full((len(sums), seeds), 1 / seeds))
-    both = with_seeds(observed[:, bins], *error, (0, 1)), with_seeds(np.abs(gaps).sum(axis=1), *calibration, (0, 1))
+    both = (
+        over_seeds.with_seeds(observed[:, bins], *error, (0, 1)),
+        over_seeds.with_seeds(np.abs(gaps).sum(axis=1), *calibration, (0, 1)),
+    )
     first, second = (Interval(*ends, covered(seeds)) for ends in both)
     return first, second
