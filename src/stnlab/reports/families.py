@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from stnlab.evaluation.temperature import NO_VALIDATION
 from stnlab.reports import wording
-from stnlab.reports.cells import Cell
+from stnlab.reports.cells import ABSENT, Cell
 from stnlab.reports.measures import measure_called
 from stnlab.reports.results import Run
 from stnlab.reports.sections import Section
@@ -48,7 +48,7 @@ def families(report: Report) -> list[Section]:
     names = sorted({name for cell in cells for run in cell.finished if run.result for name in run.result.metrics})
     found = [
         _section("Calibration", cells, _calibration()),
-        _section("Invariance: the same images inside and outside the training range", cells, _invariance(names)),
+        _section("Invariance: the same images moved inside / outside the range of training", cells, _invariance(names)),
         _section("Rectification: input \N{RIGHTWARDS ARROW} residual", cells, _rectification(names)),
         _section("Equivariance error by depth (0: features move along)", cells, _equivariance(names)),
         _section("Health of the transformers", cells, _health(names)),
@@ -71,19 +71,19 @@ def _text(name: str) -> Callable[[Cell], str]:
     return lambda cell: measure_called(name).text(cell.mean(name)) if cell.values(name) else ""
 
 
-def _both(first: str, second: str, form: Callable[[float], str]) -> Callable[[Cell], str]:
-    """`first -> second`, or just the first where there is no second."""
+def _both(first: str, second: str, form: Callable[[float], str], between: str = ARROW) -> Callable[[Cell], str]:
+    """`first -> second`; a dash for either that there is not, nothing if there is neither."""
 
     def text(cell: Cell) -> str:
-        shown = [form(cell.mean(name)) for name in (first, second) if cell.values(name)]
-        return ARROW.join(shown) if cell.values(first) else ""
+        shown = [form(cell.mean(name)) if cell.values(name) else ABSENT for name in (first, second)]
+        return between.join(shown) if cell.values(first) or cell.values(second) else ""
 
     return text
 
 
 def _calibration() -> list[Column]:
     columns: list[Column] = [
-        ("ECE %, scaled", _both("test/ece", "temperature/ece", wording.percent)),
+        ("ECE %" + ARROW + "scaled", _both("test/ece", "temperature/ece", wording.percent)),
         ("T", _text("temperature/value")),
     ]
     return columns + [(title, _text(name)) for title, name in CALIBRATION.items()]
@@ -92,11 +92,17 @@ def _calibration() -> list[Column]:
 def _invariance(names: Sequence[str]) -> list[Column]:
     orbits = dict.fromkeys(found[1] for name in names if (found := re.match(r"invariance/(\w+)/accuracy$", name)))
     return [
-        (f"{orbit}: {measure} %, {where}", _text(f"invariance/{orbit}/{where}/{measure}"))
+        (
+            f"{orbit}: {measure}{'' if measure == 'gap' else ' %'}",
+            _both(f"invariance/{orbit}/inside/{measure}", f"invariance/{orbit}/outside/{measure}", form, " / "),
+        )
         for orbit in orbits
-        for measure in ("accuracy", "agreement")
-        for where in ("inside", "outside")
-    ] + [(f"{orbit}: gap outside", _text(f"invariance/{orbit}/outside/gap")) for orbit in orbits]
+        for measure, form in (
+            ("accuracy", wording.percent),
+            ("agreement", wording.percent),
+            ("gap", lambda value: wording.percent(value, signed=True)),
+        )
+    ]
 
 
 def _rectification(names: Sequence[str]) -> list[Column]:

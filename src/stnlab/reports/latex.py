@@ -38,7 +38,7 @@ def escape(text: str) -> str:
 def to_latex(report: Report, grid: Grid | None, measures: Sequence[Measure]) -> bytes:
     """A grid for each measure, if there is a grid; the cells; comparisons; what else is measured. The best is bold. Of
     more than MOST_COLUMNS columns a table is several, each beginning with what names its rows."""
-    lines = [r"% Needs \usepackage{booktabs} and, for long tables, \usepackage{longtable}.", ""]
+    lines = [r"% Needs \usepackage{booktabs}, \usepackage{adjustbox} and, for long tables, \usepackage{longtable}.", ""]
     for measure in measures if grid else ():
         lines += _grid_table(report, grid, measure) if grid else []
     lines += _whole_table(report)
@@ -50,7 +50,10 @@ def to_latex(report: Report, grid: Grid | None, measures: Sequence[Measure]) -> 
 def _grid_table(report: Report, grid: Grid, measure: Measure) -> list[str]:
     header = [*map(escape, grid.down), *(escape(" ".join(column)) for column in grid.columns)]
     body = [[*map(escape, row), *map(_place, places)] for row, places in grid_texts(report, grid, measure)]
-    caption = f"Study {report.name}: {measure.heading}, mean over seeds with its 95% interval."
+    texts = [place.span for _, places in grid_texts(report, grid, measure) for place in places if place.span]
+    ranges, own = (any(text.startswith("runs") == kind for text in texts) for kind in (True, False))
+    spans = (", 95% interval" if own else "") + (", range of the runs" if ranges else "")
+    caption = f"Study {report.name}: {measure.heading}, mean over seeds{spans}."
     return _tables(len(grid.down), header, body, caption)
 
 
@@ -100,4 +103,5 @@ def _table(columns: str, header: Sequence[str], body: Sequence[Sequence[str]], c
         return [*opening, r"\toprule", head, r"\midrule", r"\endhead", *rows, r"\bottomrule", r"\end{longtable}"]
     opening = [r"\begin{table}", r"\centering", r"\footnotesize", rf"\caption{{{escape(caption)}}}"]
     inner = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
-    return [*opening, *inner, r"\end{tabular}", r"\end{table}"]
+    fitted = [r"\begin{adjustbox}{max width=\textwidth}", *inner, r"\end{tabular}", r"\end{adjustbox}"]
+    return [*opening, *fitted, r"\end{table}"]

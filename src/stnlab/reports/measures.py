@@ -42,7 +42,7 @@ class Measure:
         return f"{self.title} %" if self.percent else self.title
 
     def text(self, value: float) -> str:
-        decimals = 4 if "brier" in self.name else 3
+        decimals = 4 if "brier" in self.name else 5 if self.name.endswith("aurc") else 3
         shown = f"{100 * value:.2f}" if self.percent else f"{value:.{decimals}f}"
         return shown.replace("-", "\N{MINUS SIGN}")
 
