@@ -143,6 +143,9 @@ def test_old_runs_have_the_figures_that_they_have_arrays_for(make_study):
     )
     stems = {path.stem.split("-")[0] for path in (report.folder / "figures").iterdir()}
     assert stems == {"reliability", "views", "curves"}
+    page = (report.folder / "index.html").read_text()
+    assert "2 of 2 runs: no temperature scaling: this run has no validation split" in page
+    assert "T is the temperature" not in page
 
 
 def test_csv_has_the_other_measures_under_their_own_names(report):
