@@ -63,6 +63,23 @@ def test_equally_calibrated_networks_seldom_differ():
     assert found <= 9
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_seldom_find_a_difference_in_calibration_where_there_is_none(seeds):
+    """Of seeds whose sharpness varies: at a level of 5% of 100, more than 10 would happen once in a hundred times."""
+    found = 0
+    for number in range(100):
+        rng = np.random.default_rng([seeds, number])
+
+        def one(rng=rng):
+            runs = [outcomes(rng, 0.0, np.exp(0.4 * rng.normal()), images=400) for _ in range(seeds)]
+            both = [np.concatenate([getattr(run, name) for run in runs]) for name in ("confidence", "correct")]
+            return Outcomes(tuple(range(seeds)), np.arange(400), *both)
+
+        pair = one(), one()
+        found += compare_ece([pair], [tuple(resample(pair, resamples=200))])[0].p < 0.05
+    assert found <= 10
+
+
 def test_only_shared_seeds_count_in_their_order():
     rng = np.random.default_rng(3)
     cell, baseline = outcomes(rng, 0.0, seeds=(0, 1, 2)), outcomes(rng, 0.1, seeds=(5, 2, 1))

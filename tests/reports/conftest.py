@@ -155,6 +155,9 @@ def more_metrics(
     found["invariance/rotation/accuracy"] = (turned.predicted == turned.labels).mean()
     found["invariance/rotation/agreement"] = (turned.predicted == turned.predicted[turned.canonical]).mean()
     found["invariance/rotation/total_variation"] = turned.variation.mean()
+    right, seen = (turned.predicted == turned.labels).mean((1, 2)), np.abs(turned.values) <= 90
+    found |= {"invariance/rotation/inside/accuracy": right[seen].mean()}
+    found |= {"invariance/rotation/outside/accuracy": right[~seen].mean()}
     if plan.transform:
         prefix = "rectification/0/rotation"
         spread = {"input": circular(angles), "residual": circular(left)}

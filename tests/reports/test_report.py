@@ -3,20 +3,22 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import t as student
 
 from stnlab.errors import StnlabError
 from stnlab.reports import Options, print_report, read_study, write_report
-from stnlab.reports.cells import ABSENT
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
+from stnlab.reports.families import answers, families, without_validation
 from stnlab.reports.latex import escape
-from stnlab.reports.measures import measure_called
-from stnlab.reports.options import parse
+from stnlab.reports.measures import interval_of, measure_called
+from stnlab.reports.options import arguments, parse
 from stnlab.reports.pivot import grid, grid_texts
 from stnlab.runs import RunDirectory
 
@@ -33,7 +35,7 @@ def report(study):
 def test_csv_holds_every_cell_to_the_last_digit(report):
     rows = list(csv.DictReader(io.StringIO((report.folder / "results.csv").read_text())))
     assert [(row["placement"], row["transform"], row["seeds"]) for row in rows] == [
-        ("none", ABSENT, "0 1"),
+        ("none", "", "0 1"),
         ("input", "affine", "0 1"),
         ("input", "rotation_scale", "0"),
         ("deep", "affine", "0"),
@@ -56,8 +58,9 @@ def test_markdown_has_table_findings_and_what_is_missing(report):
         assert len(table) == 2 + rows
         assert len({line.count("|") for line in table}) == 1
     assert lines[grids + 5].startswith("| input | ")
-    assert sum(line.startswith("- `") for line in lines) == 3 + 4
-    assert "over test images only where n = 1" in text
+    assert sum(line.startswith("- `") for line in lines) == 2 + 4  # sentences on placements, problems
+    assert "test images only where n = 1" in text
+    assert "| cell | baseline |" in text
 
 
 class Page(HTMLParser):
@@ -140,6 +143,9 @@ def test_old_runs_have_the_figures_that_they_have_arrays_for(make_study):
     )
     stems = {path.stem.split("-")[0] for path in (report.folder / "figures").iterdir()}
     assert stems == {"reliability", "views", "curves"}
+    page = (report.folder / "index.html").read_text()
+    assert "2 of 2 runs: no temperature scaling: this run has no validation split" in page
+    assert "T is the temperature" not in page
 
 
 def test_csv_has_the_other_measures_under_their_own_names(report):
@@ -163,12 +169,76 @@ def test_csv_has_the_other_measures_under_their_own_names(report):
 def test_latex_is_balanced_and_escaped(report):
     text = (report.folder / "results.tex").read_text()
     assert text.isascii()
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3  # error, ECE, everything
+    assert (
+        text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") > 3
+    )  # error, ECE, cells, comparisons, families
     assert not re.search(r"(?<!\\)[_%&#$](?<!&)", re.sub(r"\$[^$]*\$|^%.*$| & ", "", text, flags=re.M))
     for body in re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.S):
         assert len({line.count(" & ") for line in body.splitlines()}) == 1
+        assert body.splitlines()[0].count(" & ") < 7
     assert r"rotation\_scale" in text
     assert escape("a_b & 50% ~ {x}\\") == r"a\_b \& 50\% \textasciitilde{} \{x\}\textbackslash{}"
+
+
+def test_what_else_is_measured_is_in_tables_by_family(report):
+    found = {section.title.partition(":")[0]: section for section in families(report)}
+    assert list(found)[:3] == ["Calibration", "Invariance", "Rectification"]
+    table = found["Calibration"]
+    assert "AURC" not in table.header  # no run has it
+    column = next(number for number, name in enumerate(table.header) if name.endswith("scaled"))
+    own = report.rows[1].cell
+    before, after = (100 * own.mean(name) for name in ("test/ece", "temperature/ece"))
+    assert table.rows[1][column][0] == f"{before:.2f} \N{RIGHTWARDS ARROW} {after:.2f}"
+    assert [row[0][0] for row in found["Rectification"].rows] == ["input affine", "input rotation_scale", "deep affine"]
+    texts = [(report.folder / name).read_text() for name in ("index.html", "results.md")]
+    assert all(section.title in text for section in found.values() for text in texts)
+
+
+def test_what_it_says_is_answered_in_sentences(report):
+    said = answers(report)
+    cells = [row.cell for row in report.rows if row.cell.finished]
+    worse = [cell.name for cell in cells if cell.mean("temperature/ece") > cell.mean("test/ece")]
+    assert 0 < len(worse) < 4
+    assert f"Temperature scaling makes the test ECE worse in {len(worse)} of 4 cells: `{worse[0]}`" in " ".join(said)
+    assert any(line.startswith("Most overconfident: `deep affine`, at rotation") for line in said)
+    assert any("`placement=input`: rotation is mostly undone" in line for line in said)
+    assert said[-1].endswith("train with data.validation_size above 0.") == (without_validation(report.runs) != [])
+    assert max(len(line.split()) for line in said[:-1]) <= 25
+
+
+def test_the_page_says_how_to_make_it_again(make_study, tmp_path):
+    typed = [
+        "data=mnist_rotated",
+        "placement=none",
+        "runs_dir=/x",
+        "trainer=cpu",
+        "logger=none",
+        "trainer.precision=32",
+    ]
+    path = make_study({"placement": "none", "environment": {"overrides": [*typed, "seed=0"]}})
+    options = Options(measures=("test/nll",), cells="all", output=tmp_path / "out", runs=True)
+    page = (write_report(path, options).folder / "index.html").read_text()
+    assert f"python -m stnlab.report {path} measures=test/nll cells=all output={tmp_path}/out --runs" in page
+    assert "stnlab.train data=mnist_rotated placement=none trainer.precision=32 seed=0 study=own" in page
+    assert parse([str(path), *arguments(options)]) == ([path], options)
+
+
+def test_a_measure_has_an_interval_from_three_seeds_on_and_two_have_their_range(make_study):
+    path = make_study(*({"placement": "none", "seed": seed} for seed in range(3)), {"placement": "deep"})
+    values = {0: 0.20, 1: 0.22, 2: 0.27}
+    for run in map(RunDirectory, path.glob("*none*")):
+        value = values[run.config["seed"]]
+        run.write_metrics(run.metrics | {"test/mce": value, "test/mce_low": value - 0.02, "test/mce_high": 1.0})
+    row, mce = read_study(path).rows[0], measure_called("test/mce")
+    three, two = interval_of(row, mce), interval_of(replace(row, cell=replace(row.cell, runs=row.cell.runs[:2])), mce)
+    spread = student.interval(0.95, 2, 0.23, np.std(list(values.values()), ddof=1) / np.sqrt(3))
+    assert three.low == pytest.approx(0.23 - np.hypot(0.23 - spread[0], 0.02))
+    assert (three.high, three.runs) == (1, False)  # no MCE is larger
+    assert (two.low, two.high, two.runs) == (0.20, 0.22, True)
+    one = interval_of(replace(row, cell=replace(row.cell, runs=row.cell.runs[:1])), mce)
+    assert (one.low, one.high) == pytest.approx((0.18, 1.0))
+    agreement = interval_of(row, measure_called("invariance/rotation/agreement"))
+    assert agreement.runs  # without an interval of its own
 
 
 @pytest.mark.parametrize(
@@ -273,6 +343,6 @@ def test_terminal_keeps_to_its_width_and_names_every_cell(report, width, whole):
     lines = out.getvalue().splitlines()
     assert max(len(line) for line in lines[:-1]) <= width
     text = "\n".join(lines)
-    assert all(word in text for word in ("none", "rotation_scale", "significantly better", "failed: RuntimeError"))
+    assert all(word in text for word in ("none", "rotation_scale", "likely better", "failed: RuntimeError"))
     assert ("Brier" in text.partition("n: seeds")[0]) == whole
     assert lines[-1] == f"page: {report.folder / 'index.html'}"

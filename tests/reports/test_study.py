@@ -7,6 +7,7 @@ from stnlab.errors import StnlabError
 from stnlab.evaluation import wilson
 from stnlab.reports import read_study
 from stnlab.reports.cells import ABSENT
+from stnlab.reports.sections import comparisons
 from stnlab.reports.wording import finding, findings, problems, state
 from stnlab.runs import RunDirectory
 
@@ -160,17 +161,23 @@ def test_findings_say_how_much_how_sure_and_over_what(make_study):
     row = read_study(make_study(NONE, INPUT, images=2000)).rows[1]
     found = row.comparison
     assert (found.test, found.covers, found.n_images) == ("exact McNemar", "test images only", 2000)
-    low, high = -100 * found.high, -100 * found.low
     assert finding(row) == (
-        f"`input affine` has {-100 * found.difference:.2f} points less error than `none` (95% interval {low:.2f} to "
-        f"{high:.2f}, over test images only; exact McNemar, p < 1e-10): significantly better, as far as one seed can "
-        f"say. It makes {100 * row.found.reduction.value:.0f}% fewer errors ({100 * row.found.reduction.low:.0f} to "
-        f"{100 * row.found.reduction.high:.0f}%). Its ECE is {-100 * row.found.ece.difference:.2f} points lower "
-        f"({-100 * row.found.ece.high:.2f} to {-100 * row.found.ece.low:.2f}; paired bootstrap, p = 0.0001): "
-        "significantly better calibrated, as far as one seed can say; "
-        f"it is underconfident by {-100 * row.cell.gap:.2f} points, `none` underconfident by "
-        f"{-100 * row.baseline.gap:.2f} points."
+        f"`input affine` has {-100 * found.difference:.2f} points less error than `none` (p < 1e-10): "
+        "likely better, better calibrated, over only 1 seed."
     )
+    assert len(finding(row).split()) <= 25
+    (line,) = comparisons(read_study(row.cell.runs[0].directory.path.parent)).rows
+    shown = [
+        f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in (found.difference, found.low, found.high)
+    ]
+    assert line[2] == (shown[0], f"{shown[1]} to {shown[2]}")
+    assert line[3][0] == f"{100 * row.found.reduction.value:.0f}%"
+
+
+def test_five_seeds_are_enough_to_be_called_significant(make_study):
+    row = read_study(make_study(*(kind | {"seed": seed} for kind in (NONE, INPUT) for seed in range(5)))).rows[1]
+    assert "significantly better" in finding(row)
+    assert "over only" not in finding(row)
 
 
 def test_no_difference_is_no_finding(make_study):
@@ -179,7 +186,7 @@ def test_no_difference_is_no_finding(make_study):
     report = read_study(path, baseline="recipe.lr=0.003")
     sentence = finding(next(row for row in report.rows if row.comparison))
     assert "the same error as" in sentence
-    assert "p = 1.00): no significant difference. Its ECE is the same" in sentence
+    assert "(p = 1.00): no difference shown, over only 1 seed." in sentence
 
 
 def test_results_of_other_code_are_used_and_named(make_study):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp, log
 from statistics import NormalDist
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from stnlab.errors import StnlabError
 from stnlab.evaluation.calibration import Floats
 from stnlab.evaluation.comparisons import holm
-from stnlab.evaluation.intervals import LEVEL, Outcomes, observed_sums, quantiles, seed_weights
+from stnlab.evaluation.intervals import LEVEL, Outcomes, observed_sums, quantiles
+from stnlab.evaluation.seeds import p_value, standard_error, with_seeds
 
 SMALLEST_P = 1e-4
 """Further out, the tails of a normal distribution say more of it than of the data."""
@@ -47,28 +49,30 @@ Pair = tuple[Outcomes, Outcomes]
 Sums = tuple[Floats, Floats]
 
 
-def error_reductions(pairs: Sequence[Pair], sums: Sequence[Sums], seed: int = 0) -> list[Reduction | None]:
+def error_reductions(pairs: Sequence[Pair], sums: Sequence[Sums]) -> list[Reduction | None]:
     """Relative reduction of the error of each (cell, baseline): the relative risk reduction of clinical trials (Cook
-    and Sackett 1995, BMJ 310:452), with the percentile interval of the paired hierarchical bootstrap.
+    and Sackett 1995, BMJ 310:452). Its interval is the percentile interval of the paired bootstrap over images, widened
+    for the spread of seeds (`seeds`) on the scale of the logarithm of the ratio of errors.
 
     sums: what `resample` gave for either. None where the baseline makes so few errors that a resample has none.
     Raises StnlabError if a pair shares no seed.
     """
-    return [_reduction(*_shared(pair, both), seed) for pair, both in zip(pairs, sums, strict=True)]
+    return [_reduction(*_shared(pair, both)) for pair, both in zip(pairs, sums, strict=True)]
 
 
-def compare_ece(pairs: Sequence[Pair], sums: Sequence[Sums], seed: int = 0) -> list[CalibrationDifference]:
+def compare_ece(pairs: Sequence[Pair], sums: Sequence[Sums]) -> list[CalibrationDifference]:
     """Compare the calibration of each (cell, baseline) over the same test images and seeds.
 
     sums: what `resample` gave for either, from the same draws. The ECE of a finite sample is biased upwards, that of a
     resample more so, and differently for two networks: taking the bootstrap's estimate of that bias off adds noise,
     leaving it misses the truth. The interval reaches over both of the bootstrap's normal ones, with and without
     (Davison and Hinkley 1997, section 5.2.1), and p is the larger of their two: a difference counts if both ways find
-    it; it is never below 1e-4. All p-values of one call are corrected together (Holm 1979). Where one of the two is
-    next to perfectly calibrated, its bias hides some of the difference (in simulations the interval then holds it three
-    times in four). Raises StnlabError if a pair shares no seed.
+    it; it is never below 1e-4. With several seeds their spread is added, by Student's t (`seeds`). All p-values of one
+    call are corrected together (Holm 1979). Where one of the two is next to perfectly calibrated, its bias hides some
+    of the difference (in simulations of one seed the interval then holds it three times in four). Raises StnlabError if
+    a pair shares no seed.
     """
-    found = [_ece_difference(*_shared(pair, both), seed) for pair, both in zip(pairs, sums, strict=True)]
+    found = [_ece_difference(*_shared(pair, both)) for pair, both in zip(pairs, sums, strict=True)]
     corrected = holm([one.p for one in found])
     return [CalibrationDifference(**vars(one) | {"p_holm": p}) for one, p in zip(found, corrected, strict=True)]
 
@@ -85,29 +89,36 @@ def _shared(pair: Pair, sums: Sums) -> tuple[Floats, Floats, Floats, Floats]:
     return observed[0], observed[1], sums[0][:, rows[0]], sums[1][:, rows[1]]
 
 
-def _reduction(
-    observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats, seed: int
-) -> Reduction | None:
-    weights = seed_weights(len(observed), len(drawn), seed)
-    errors, others = ((weights * one[:, :, -1]).sum(axis=1) for one in (drawn, drawn_baseline))
+def _reduction(observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats) -> Reduction | None:
+    errors, others = (one[:, :, -1].mean(axis=1) for one in (drawn, drawn_baseline))
+    own, other = observed[:, -1], baseline[:, -1]
     if not (others > 0).all():
         return None
+    value = float(1 - own.mean() / other.mean())
     low, high = quantiles(1 - errors / others)
-    return Reduction(float(1 - observed[:, -1].mean() / baseline[:, -1].mean()), low, high)
+    if len(own) > 1 and (errors > 0).all():
+        ratio = log(1 - value)
+        # to first order what each seed adds to the logarithm of the ratio of the means (delta method)
+        by_seed = ratio + own / own.mean() - other / other.mean()
+        ends = with_seeds(by_seed, log(1 - high), log(1 - low))
+        low, high = 1 - exp(ends[1]), 1 - exp(ends[0])
+    return Reduction(value, low, high)
 
 
-def _ece_difference(
-    observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats, seed: int
-) -> CalibrationDifference:
-    weights = seed_weights(len(observed), len(drawn), seed)
-    difference = float((_ece(observed) - _ece(baseline)).mean())
-    resampled = (weights * (_ece(drawn) - _ece(drawn_baseline))).sum(axis=1)
+def _ece_difference(observed: Floats, baseline: Floats, drawn: Floats, drawn_baseline: Floats) -> CalibrationDifference:
+    by_seed = _ece(observed) - _ece(baseline)
+    difference = float(by_seed.mean())
+    resampled = (_ece(drawn) - _ece(drawn_baseline)).mean(axis=1)
     error = float(resampled.std(ddof=1))
     centres = difference, 2 * difference - float(resampled.mean())
     half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * error
-    p = max(SMALLEST_P, *(_p_normal(centre, error) for centre in centres))
+    ends = [with_seeds(by_seed + (one - difference), one - half, one + half) for one in centres]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    seeds, spread = len(by_seed), standard_error(by_seed)
+    found = [p_value(one, spread, error, seeds) if seeds > 1 else _p_normal(one, error) for one in centres]
+    p = max(SMALLEST_P, *found)
     gap, baseline_gap = (-float(one[:, :-1].sum(axis=1).mean()) for one in (observed, baseline))
-    return CalibrationDifference(difference, min(centres) - half, max(centres) + half, p, p, gap, baseline_gap)
+    return CalibrationDifference(difference, low, high, p, p, gap, baseline_gap)
 
 
 def _p_normal(value: float, error: float) -> float:

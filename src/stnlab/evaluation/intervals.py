@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stnlab.errors import StnlabError
+from stnlab.evaluation import seeds as over_seeds
 from stnlab.evaluation.calibration import BINS, Bools, Floats, bin_of
 
 Array = NDArray[Any]
 
-LEVEL = 0.95
+LEVEL = over_seeds.LEVEL
 RESAMPLES = 1000
 CHUNK = 200
 """Resamples held in memory at once: 200 x 10,000 images x 8 bytes are 16 MB."""
@@ -75,16 +76,16 @@ def bootstrap(
     """Error and ECE intervals of each cell (the mean over its seeds), as fractions in [0, 1].
 
     Every resample draws the test images again, the same ones for all cells: the cells must have the same number of
-    images. A cell with several seeds has those drawn too (hierarchical bootstrap; `seed_weights`). The same input gives
+    images. The spread of several seeds is added by Student's t (`seeds`), wide for two or three. The same input gives
     the same intervals.
 
-    Error: Wilson's interval for one seed, the percentile interval for several. ECE: a bias-corrected interval
-    (`norm_interval`), because the ECE of a finite sample is biased upwards, and that of a resample even more. Both end
-    within [0, 1].
+    Error over images: Wilson's interval for one seed, the percentile interval for several. ECE: a bias-corrected
+    interval (`norm_interval`), because the ECE of a finite sample is biased upwards, and that of a resample even more.
+    Both end within [0, 1].
 
     Raises StnlabError on cells with different numbers of images.
     """
-    return intervals(cells, resample(cells, resamples, bins, seed), seed)
+    return intervals(cells, resample(cells, resamples, bins, seed))
 
 
 def resample(cells: Sequence[Outcomes], resamples: int = RESAMPLES, bins: int = BINS, seed: int = 0) -> list[Floats]:
@@ -110,20 +111,9 @@ def _drawn_sums(cell: Outcomes, weights: Array, bins: int) -> Floats:
     return (weights @ columns).reshape(len(weights), len(cell.seeds), bins + 1).astype(np.float64)
 
 
-def intervals(cells: Sequence[Outcomes], sums: Sequence[Floats], seed: int = 0) -> list[tuple[Interval, Interval]]:
-    """As `bootstrap`, of what `resample` gave for the same cells and seed."""
-    return [_intervals(cell, found, found.shape[2] - 1, seed) for cell, found in zip(cells, sums, strict=True)]
-
-
-def seed_weights(seeds: int, resamples: int, seed: int) -> Floats:
-    """[resamples, seeds], rows summing to 1: `seeds - 1` of the seeds drawn with replacement.
-
-    One fewer than there are makes the variance of the mean unbiased (Rao and Wu 1988); drawing all of them would halve
-    it for two seeds. From so few seeds the interval is a rough guess all the same.
-    """
-    draws = max(seeds - 1, 1)
-    counts = np.random.default_rng([seed, seeds]).multinomial(draws, np.full(seeds, 1 / seeds), size=resamples)
-    return counts / draws
+def intervals(cells: Sequence[Outcomes], sums: Sequence[Floats]) -> list[tuple[Interval, Interval]]:
+    """As `bootstrap`, of what `resample` gave for the same cells."""
+    return [_intervals(cell, found, found.shape[2] - 1) for cell, found in zip(cells, sums, strict=True)]
 
 
 def quantiles(values: Array, level: float = LEVEL) -> tuple[float, float]:
@@ -195,17 +185,22 @@ def inverted(observed: float, sampled: Callable[[float], Floats]) -> tuple[float
     return float(np.interp(observed, highs, factors)), float(np.interp(observed, lows, factors))
 
 
-def _intervals(cell: Outcomes, sums: Floats, bins: int, seed: int) -> tuple[Interval, Interval]:
+def _intervals(cell: Outcomes, sums: Floats, bins: int) -> tuple[Interval, Interval]:
     """Of sums [resamples, seeds, bins + 1]."""
-    seeds = len(cell.seeds)
-    weights = seed_weights(seeds, len(sums), seed)
-    errors = (weights * sums[:, :, bins]).sum(axis=1)
-    error = quantiles(errors) if seeds > 1 else wilson(int((~cell.correct).sum()), len(cell.indices))
-    gaps = observed_sums(cell, bins)[:, :bins]
+    seeds, observed = len(cell.seeds), observed_sums(cell, bins)
+    wrong = int((~cell.correct).sum())
+    # of many seeds without one error no resample has any: as of one
+    error = quantiles(sums[:, :, bins].mean(axis=1)) if seeds > 1 and wrong else wilson(wrong, len(cell.indices))
+    gaps = observed[:, :bins]
     low, high = norm_interval(
         float(np.abs(gaps).sum(axis=1).mean()),
         gaps,
         sums[:, :, :bins],
-        lambda sampled: (weights * np.abs(sampled).sum(axis=2)).sum(axis=1),
+        lambda sampled: np.abs(sampled).sum(axis=2).mean(axis=1),
     )
-    return Interval(*error, covered(seeds)), Interval(low, min(high, 1.0), covered(seeds))
+    both = (
+        over_seeds.with_seeds(observed[:, bins], *error, (0, 1)),
+        over_seeds.with_seeds(np.abs(gaps).sum(axis=1), low, min(high, 1.0), (0, 1)),
+    )
+    first, second = (Interval(*ends, covered(seeds)) for ends in both)
+    return first, second

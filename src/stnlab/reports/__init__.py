@@ -8,7 +8,7 @@ from rich.console import Console
 from stnlab.errors import StnlabError, nearest
 from stnlab.reports.latex import to_latex
 from stnlab.reports.measures import measure_called
-from stnlab.reports.options import Options
+from stnlab.reports.options import DEFAULT, Options
 from stnlab.reports.pivot import grid
 from stnlab.reports.study import Report, read_study
 from stnlab.reports.tables import print_table, to_csv, to_markdown
@@ -18,7 +18,6 @@ __all__ = ["Options", "Report", "print_report", "read_study", "write_report"]
 
 PIPED = 150
 """Columns of what goes into a file or a pipe: no window there to fit into."""
-DEFAULT = Options()
 
 
 def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> Report:
@@ -43,7 +42,7 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
         write_bytes(report.folder / "results.csv", to_csv(report))
         write_bytes(report.folder / "results.md", to_markdown(report, layout, measures))
         write_bytes(report.folder / "results.tex", to_latex(report, layout, measures))
-        write_bytes(report.folder / "index.html", to_page(report, pictures, layout, measures, pages))
+        write_bytes(report.folder / "index.html", to_page(report, pictures, layout, measures, pages, options))
     except OSError as error:
         raise StnlabError(f"{report.folder}: cannot be written ({error})") from error
     return report

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from stnlab.reports import wording
+from stnlab.reports.families import families
 from stnlab.reports.measures import Measure
 from stnlab.reports.pivot import Grid, Place, grid_texts
+from stnlab.reports.sections import Section, comparisons
 from stnlab.reports.study import Report
-from stnlab.reports.tables import NUMBERS, best_cells, numbers
+from stnlab.reports.tables import OWN, best_cells, numbers
 
+MOST_COLUMNS = 7
 LONG = 45
 """Rows from which on a table does not fit a page and becomes a longtable."""
 ESCAPES = {
@@ -21,6 +23,8 @@ ESCAPES = {
     "\N{MINUS SIGN}": "$-$",
     "\N{EN DASH}": "--",
     "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
+    "\N{RIGHTWARDS ARROW}": r"$\to$",
+    "\N{DEGREE SIGN}": r"$^\circ$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
 }
 NEWLINE = r" \\"
@@ -32,18 +36,25 @@ def escape(text: str) -> str:
 
 
 def to_latex(report: Report, grid: Grid | None, measures: Sequence[Measure]) -> bytes:
-    """A grid for each measure, if there is a grid, then everything in one table. The best is bold."""
-    lines = [r"% Needs \usepackage{booktabs} and, for long tables, \usepackage{longtable}.", ""]
+    """A grid for each measure, if there is a grid; the cells; comparisons; what else is measured. The best is bold. Of
+    more than MOST_COLUMNS columns a table is several, each beginning with what names its rows."""
+    lines = [r"% Needs \usepackage{booktabs}, \usepackage{adjustbox} and, for long tables, \usepackage{longtable}.", ""]
     for measure in measures if grid else ():
         lines += _grid_table(report, grid, measure) if grid else []
-    return "\n".join([*lines, *_whole_table(report), ""]).encode()
+    lines += _whole_table(report)
+    for section in (comparisons(report), *families(report)):
+        lines += _section_tables(report, section) if section else []
+    return "\n".join([*lines, ""]).encode()
 
 
 def _grid_table(report: Report, grid: Grid, measure: Measure) -> list[str]:
     header = [*map(escape, grid.down), *(escape(" ".join(column)) for column in grid.columns)]
     body = [[*map(escape, row), *map(_place, places)] for row, places in grid_texts(report, grid, measure)]
-    caption = f"Study {report.name}: {measure.heading}, mean over seeds with its 95% interval."
-    return [*_table("l" * len(grid.down) + "r" * len(grid.columns), header, body, caption), ""]
+    texts = [place.span for _, places in grid_texts(report, grid, measure) for place in places if place.span]
+    ranges, own = (any(text.startswith("runs") == kind for text in texts) for kind in (True, False))
+    spans = (", 95% interval" if own else "") + (", range of the runs" if ranges else "")
+    caption = f"Study {report.name}: {measure.heading}, mean over seeds{spans}."
+    return _tables(len(grid.down), header, body, caption)
 
 
 def _place(place: Place) -> str:
@@ -55,14 +66,33 @@ def _whole_table(report: Report) -> list[str]:
     marked = best_cells(report)
     body = []
     for number, row in enumerate(report.rows):
-        cells = [escape(value) for value in row.cell.labels.values()]
-        for column, (value, span) in zip(NUMBERS, numbers(row), strict=True):
+        cells = [escape(row.cell.name)]
+        for column, (value, span) in zip(OWN, numbers(row)[: len(OWN)], strict=True):
             strong = bool(value) and number in marked.get(column, ())
             cells.append(_place(Place(value, span, best=strong)))
         body.append(cells)
-    header = [escape(name) for name in [*report.columns, *NUMBERS]]
-    caption = " ".join([f"Study {report.name}.", *wording.coverage(report)])
-    return _table("l" * len(report.columns) + "r" * len(NUMBERS), header, body, caption)
+    caption = f"Study {report.name}: means over n seeds; 95% intervals of error and ECE; gap in points."
+    return _tables(1, [escape(name) for name in ("cell", *OWN)], body, caption)
+
+
+def _section_tables(report: Report, section: Section) -> list[str]:
+    header = [escape(name) for name in section.header]
+    body = [[_place(Place(value, span)) for value, span in row] for row in section.rows]
+    if section.words[1]:  # words at the end, a verdict: too wide for a column of a paper
+        header, body = header[: -section.words[1]], [row[: -section.words[1]] for row in body]
+    return _tables(section.words[0], header, body, f"Study {report.name}: {section.title}.")
+
+
+def _tables(words: int, header: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> list[str]:
+    """One table, or several of as many columns as fit."""
+    most = max(1, MOST_COLUMNS - words)
+    lines = []
+    for start in range(words, max(len(header), words + 1), most):
+        shown = [*range(words), *range(start, min(start + most, len(header)))]
+        rows = [[row[column] for column in shown] for row in body]
+        columns = "l" * words + "r" * (len(shown) - words)
+        lines += [*_table(columns, [header[column] for column in shown], rows, caption), ""]
+    return lines
 
 
 def _table(columns: str, header: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> list[str]:
@@ -71,6 +101,7 @@ def _table(columns: str, header: Sequence[str], body: Sequence[Sequence[str]], c
     if len(rows) > LONG:
         opening = [rf"\begin{{longtable}}{{{columns}}}", rf"\caption{{{escape(caption)}}}" + NEWLINE]
         return [*opening, r"\toprule", head, r"\midrule", r"\endhead", *rows, r"\bottomrule", r"\end{longtable}"]
-    opening = [r"\begin{table}", r"\centering", r"\small", rf"\caption{{{escape(caption)}}}"]
+    opening = [r"\begin{table}", r"\centering", r"\footnotesize", rf"\caption{{{escape(caption)}}}"]
     inner = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
-    return [*opening, *inner, r"\end{tabular}", r"\end{table}"]
+    fitted = [r"\begin{adjustbox}{max width=\textwidth}", *inner, r"\end{tabular}", r"\end{adjustbox}"]
+    return [*opening, *fitted, r"\end{table}"]

@@ -1,15 +1,16 @@
 """How a measure of `metrics.json` is shown: its title, its unit, and which way is better."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from stnlab.evaluation import Interval
-from stnlab.evaluation.intervals import LEVEL
+from stnlab.evaluation.catalogue import explanations
+from stnlab.evaluation.seeds import with_seeds
 from stnlab.reports.results import FIVE
 from stnlab.reports.study import Row
 
@@ -19,6 +20,8 @@ HIGHER = ("accuracy", "agreement", "brier_resolution")
 LOWER = ("error", "ece", "nll", "brier", "mce", "aurc", "total_variation", "residual", "corners", "brier_reliability")
 PERCENT = ("error", "accuracy", "ece", "ece_adaptive", "ece_classwise", "mce", "gap", "agreement", "confidence")
 TITLES = {"error": "error", "ece": "ECE", "nll": "NLL", "brier": "Brier", "gap": "gap", "mce": "MCE"}
+FEWEST = 3
+"""Runs whose spread gives a measure of `metrics.json` an interval: that of two is the range itself, times 6."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Measure:
         return f"{self.title} %" if self.percent else self.title
 
     def text(self, value: float) -> str:
-        shown = f"{100 * value:.2f}" if self.percent else f"{value:.3f}"
+        decimals = 4 if "brier" in self.name else 5 if self.name.endswith("aurc") else 3
+        shown = f"{100 * value:.2f}" if self.percent else f"{value:.{decimals}f}"
         return shown.replace("-", "\N{MINUS SIGN}")
 
 
@@ -54,18 +58,39 @@ def measure_called(name: str) -> Measure:
     return Measure(name, last in PERCENT, better)
 
 
-def interval_of(row: Row, measure: Measure) -> tuple[float, float] | None:
-    """95%: the report's own for error and ECE; else over seeds (Student's t), or the run's own if there is just one."""
+@dataclass(frozen=True)
+class Ends:
+    """What stands beside a mean over seeds: a 95% interval, or where the lowest and the highest run lie."""
+
+    low: float
+    high: float
+    runs: bool = False
+
+
+def interval_of(row: Row, measure: Measure) -> Ends | None:
+    """95%: the report's own for error and ECE. Of other measures the run's own over test images if there is one run;
+    from 3 runs on theirs with the spread of seeds (`stnlab.evaluation.seeds`; theirs: the mean of their ends), within
+    the measure's range. Else, 2 runs or runs without intervals, just the range of the runs: no interval.
+    """
     own: dict[str, Interval | None] = {"test/error": row.error, "test/ece": row.ece}
     if found := own.get(measure.name):
-        return found.low, found.high
+        return Ends(found.low, found.high)
     values = row.cell.values(measure.name)
-    if len(values) > 1:
-        half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * float(np.std(values, ddof=1)) / sqrt(len(values))
-        mean = float(np.mean(values))
-        return mean - half, mean + half
-    ends = [row.cell.values(f"{measure.name}_{end}") for end in ("low", "high")]
-    return (ends[0][0], ends[1][0]) if all(ends) else None
+    lows, highs = (row.cell.values(f"{measure.name}_{end}") for end in ("low", "high"))
+    whole = len(values) == len(lows) == len(highs)
+    if whole and len(values) != FEWEST - 1:
+        return Ends(*with_seeds(values, float(np.mean(lows)), float(np.mean(highs)), _range(measure.name)))
+    return Ends(min(values), max(values), runs=True) if len(values) > 1 else None
+
+
+def _range(name: str) -> tuple[float, float]:
+    """Of a measure, as the catalogue has it in words: `0 to 1`, `nats, 0 and up`."""
+    for row in explanations(name):
+        if found := re.fullmatch(r"(-?[\d.]+) to (-?[\d.]+)", row.unit):
+            return float(found[1]), float(found[2])
+        if row.unit.endswith("0 and up"):
+            return 0.0, inf
+    return -inf, inf
 
 
 def best(rows: Sequence[Row], measure: Measure) -> set[int]:

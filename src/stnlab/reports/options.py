@@ -30,6 +30,7 @@ class Options:
     runs: bool = False
 
 
+DEFAULT = Options()
 KEYS = ("rows", "columns", "measures", "baseline", "cells", "output")
 
 
@@ -58,3 +59,13 @@ def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
     lists = {key: tuple(given.pop(key).split(",")) for key in ("rows", "columns", "measures") if key in given}
     output = Path(given.pop("output")) if "output" in given else None
     return studies, Options(**lists, **given, output=output, runs="--runs" in arguments)  # type: ignore[arg-type]
+
+
+def arguments(options: Options) -> list[str]:
+    """What `parse` reads these from."""
+    lists = {"rows": options.rows, "columns": options.columns}
+    lists |= {"measures": options.measures} if options.measures != DEFAULT_MEASURES else {}
+    said = [f"{key}={','.join(values)}" for key, values in lists.items() if values]
+    single = {"baseline": options.baseline, "cells": options.cells, "output": options.output}
+    said += [f"{key}={value}" for key, value in single.items() if value is not None]
+    return said + ["--runs"] * options.runs

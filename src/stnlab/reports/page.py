@@ -1,7 +1,8 @@
 """The study as one HTML page that needs nothing but itself."""
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -11,15 +12,20 @@ from markupsafe import Markup
 
 from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT, GROUPS, Cell, flat, value_at
+from stnlab.reports.families import answers, families
 from stnlab.reports.measures import Measure
+from stnlab.reports.options import DEFAULT, Options, arguments
 from stnlab.reports.pictures import Pictures
 from stnlab.reports.pivot import Grid, Key, grid_texts
 from stnlab.reports.results import Run
+from stnlab.reports.sections import comparisons
 from stnlab.reports.study import Report, code_name
-from stnlab.reports.tables import NUMBERS, best_cells, numbers
+from stnlab.reports.tables import OWN, best_cells, numbers
 
 MOST_SHOWN = 12
 """Sentences, rows, problems that a page shows without being asked for more."""
+ONLY_HOW = r"\+*(runs_dir|data\.root|logger(\.\S+)?|callbacks(\.\S+)?|trainer|trainer\.threads|threads)="
+"""Overrides that change no result: where runs and data lie, what is shown meanwhile, which machine."""
 
 
 @cache
@@ -47,28 +53,34 @@ def to_page(
     grid: Grid | None = None,
     measures: Sequence[Measure] = (),
     pages: Mapping[str, str] | None = None,
+    options: Options = DEFAULT,
 ) -> bytes:
     """HTML with its style and figures inside. The same report gives the same bytes, whenever it is made.
 
-    pages: path of a run -> relative address of its page.
+    pages: path of a run -> relative address of its page. options: what the report was asked for, to ask for it again.
     """
     marked = best_cells(report)
     page = templates().get_template("study.html.j2")
-    commands = [_command(row.cell, row.cell.runs[0].study) for row in report.rows]
+    alike = _alike(report.runs)
+    commands = [command(row.cell, row.cell.runs, row.cell.runs[0].study, alike) for row in report.rows]
     text = page.render(
         report=report,
         summary=_summary(report),
         grid=grid,
         rows_begin=_beginnings(grid.rows) if grid else {},
         grids=[(measure, grid_texts(report, grid, measure)) for measure in measures] if grid else [],
-        numbers=NUMBERS,
+        numbers=OWN,
         table=[
-            (row, list(zip(numbers(row), [number in marked.get(name, ()) for name in NUMBERS], strict=True)))
+            (row, [(shown, number in marked.get(name, ())) for name, shown in zip(OWN, numbers(row), strict=False)])
             for number, row in enumerate(report.rows)
         ],
-        coverage=wording.coverage(report),
+        coverage=wording.coverage(report, [measure.name for measure in measures]),
         notes=[*report.notes, *pictures.problems],
-        findings=wording.findings(report),
+        compared=comparisons(report),
+        comparison_notes=wording.comparison_notes(report),
+        answers=answers(report),
+        not_compared=wording.not_compared(report),
+        families=families(report),
         problems=wording.problems(report),
         pictures=pictures.sections,
         scaled=any(one.file.endswith("-scaled") for one in pictures.sections.get("reliability", [])),
@@ -77,7 +89,7 @@ def to_page(
         datasets=len({value_at(row.cell.config, "data") for row in report.rows}),
         facts=facts(report.runs),
         commands=commands,
-        again=shlex.join(["python", "-m", "stnlab.report", *map(str, report.studies)]),
+        again=shlex.join(["python", "-m", "stnlab.report", *map(str, report.studies), *arguments(options)]),
         runs=[_run(run, (pages or {}).get(str(run.directory.path))) for run in report.runs],
         shared=_shared(report.runs),
         most=MOST_SHOWN,
@@ -126,19 +138,21 @@ def _distinct(runs: Sequence[Run], key: str) -> str:
     return " or ".join(dict.fromkeys(str(run.info[key]) for run in runs if run.info.get(key) is not None))
 
 
-def _command(cell: Cell, study: str) -> str:
-    """What trains a cell: the overrides its first run was started with, for all its seeds."""
-    return command(cell, cell.runs, study)
+def _alike(runs: Sequence[Run]) -> set[str]:
+    """Overrides of all runs that say where and how they ran, not what came out."""
+    typed = [set(run.info.get("overrides") or ()) for run in runs]
+    return {one for one in set.intersection(*typed) if re.match(ONLY_HOW, one)}
 
 
-def command(cell: Cell, runs: Sequence[Run], study: str) -> str:
-    """What trains runs of a cell: the overrides the first was started with, for all their seeds."""
+def command(cell: Cell, runs: Sequence[Run], study: str, without: Collection[str] = ()) -> str:
+    """What trains runs of a cell: the overrides the first was started with, for all their seeds. without: some that
+    need not be said."""
     typed = runs[0].info.get("overrides")
     if typed is None:
         choices = cell.config["choices"]
         typed = [f"{group}={choices[group]}" for group in GROUPS[1:] if group in choices]
         typed += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
-    overrides = [one for one in typed if not one.startswith(("seed=", "study=", "fresh="))]
+    overrides = [one for one in typed if not one.startswith(("seed=", "study=", "fresh=")) and one not in without]
     seeds = ",".join(str(run.seed) for run in runs)
     many = ["-m"] if len(runs) > 1 else []
     return shlex.join(["python", "-m", "stnlab.train", *many, *overrides, f"seed={seeds}", f"study={study}"])

@@ -97,19 +97,21 @@ def _rank(key: Key) -> list[tuple[int, float, str]]:
 
 @dataclass(frozen=True)
 class Place:
-    """What is printed in one place of a grid: mean, interval, how many seeds, what befell others, if it is best."""
+    """What is printed in one place of a grid: mean, interval, what befell others, if it is best, how many seeds,
+    and beside an ECE the signed gap."""
 
     value: str
     span: str = ""
     note: str = ""
     best: bool = False
     seeds: int = 0
+    gap: str = ""
 
     @property
     def inside(self) -> str:
         """What stands between brackets where everything has to be on one line."""
         count = f"n = {self.seeds}" if self.seeds else ""
-        return "; ".join(part for part in (self.span, count, self.note) if part)
+        return "; ".join(part for part in (self.span, self.gap, count, self.note) if part)
 
 
 def grid_texts(report: Report, grid: Grid, measure: Measure) -> list[tuple[Key, list[Place]]]:
@@ -138,6 +140,8 @@ def _place(row: Row | None, measure: Measure, winners: set[int], lacking: bool) 
     if not row.cell.values(measure.name):
         return Place("", note=state or "not measured")
     ends = interval_of(row, measure)
-    span = f"{measure.text(ends[0])} to {measure.text(ends[1])}" if ends else ""
+    span = f"{'runs ' if ends.runs else ''}{measure.text(ends.low)} to {measure.text(ends.high)}" if ends else ""
     seeds = len(row.cell.values(measure.name))
-    return Place(measure.text(row.cell.mean(measure.name)), span, state, id(row) in winners, seeds)
+    # of both signs means more than its size alone
+    gap = f"gap {wording.percent(row.cell.gap, signed=True)}" if measure.name == "test/ece" else ""
+    return Place(measure.text(row.cell.mean(measure.name)), span, state, id(row) in winners, seeds, gap)

@@ -12,10 +12,12 @@ from stnlab.errors import StnlabError
 from stnlab.evaluation import Interval
 from stnlab.evaluation.catalogue import explanations
 from stnlab.evaluation.intervals import covered
+from stnlab.evaluation.temperature import NO_VALIDATION
 from stnlab.figures import data_uri, svg
 from stnlab.reports import cell_figures, line_figures
 from stnlab.reports.cell_figures import Animation
 from stnlab.reports.cells import Cell
+from stnlab.reports.families import without_validation
 from stnlab.reports.kept import digest
 from stnlab.reports.page import command, facts, templates
 from stnlab.reports.pictures import Picture, moving_picture
@@ -76,6 +78,7 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
         | {key: str(value) for key, value in known.items() if key in ("python", "torch", "parameters")},
         command=command(cell, [run], run.study),
         undrawn=undrawn,
+        unscaled=NO_VALIDATION if without_validation([run]) else "",
         sections=sections,
         measures=_measures(metrics),
         config=yaml.safe_dump(run.directory.config, sort_keys=False),
@@ -85,8 +88,8 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
     return text.encode()
 
 
-def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval if there is one, and what it is (of a name from other code: nothing)."""
+def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str, str]]:
+    """Name, value, interval if there is one, unit or range, and what it is (of a name from other code: nothing)."""
     found = []
     for name, value in metrics.items():
         stem = name.removesuffix("_low").removesuffix("_high")
@@ -94,8 +97,9 @@ def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str]]:
             continue
         ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
         span = f"{ends[0]:.5g} to {ends[1]:.5g}" if ends[0] is not None and ends[1] is not None else ""
-        meaning = "; ".join(row.meaning for row in explanations(name))
-        found.append((name, f"{value:.5g}", span, meaning))
+        rows = explanations(name)
+        unit, meaning = "; ".join(dict.fromkeys(row.unit for row in rows)), "; ".join(row.meaning for row in rows)
+        found.append((name, f"{value:.5g}", span, unit, meaning))
     return found
 
 

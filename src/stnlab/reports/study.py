@@ -114,7 +114,7 @@ def _notes(rows: Sequence[Row], compared: bool) -> list[str]:
     seeds = {len(row.cell.finished) for row in rows if row.cell.finished}
     if any(1 < count < FEW_SEEDS for count in seeds):
         notes.append(
-            f"Intervals over fewer than {FEW_SEEDS} seeds are rough: so few runs say little about their spread."
+            f"Intervals over fewer than {FEW_SEEDS} seeds are wide: so few runs say little about their spread."
         )
     return notes
 

@@ -12,12 +12,16 @@ from rich.text import Text
 from stnlab.evaluation import Reduction
 from stnlab.evaluation.catalogue import is_headline
 from stnlab.reports import wording
+from stnlab.reports.cells import ABSENT
+from stnlab.reports.families import answers, families
 from stnlab.reports.measures import Measure, best, measure_called
 from stnlab.reports.pivot import Grid, Place, grid_texts
 from stnlab.reports.results import FIVE
+from stnlab.reports.sections import Section, comparisons
 from stnlab.reports.study import Report, Row
 
-NUMBERS = ("n", "error %", "ECE %", "gap", "NLL", "Brier", "\u0394 error", "p", "\u0394 ECE", "p ECE")
+OWN = ("n", "error %", "ECE %", "gap", "NLL", "Brier")
+NUMBERS = (*OWN, "\u0394 error", "p", "\u0394 ECE", "p ECE")
 NARROWER = (("NLL", "Brier"), ("\u0394 ECE", "p ECE"), ("gap",))
 """What a terminal that is too narrow does without, in this order."""
 MOST_FINDINGS = 12
@@ -71,7 +75,8 @@ def to_csv(report: Report) -> bytes:
     writer.writeheader()
     for row in report.rows:
         means = {name: row.cell.mean(name) for name in more if row.cell.values(name)}
-        writer.writerow(row.cell.labels | _csv_values(row) | means)
+        labels = {column: "" if value == ABSENT else value for column, value in row.cell.labels.items()}
+        writer.writerow(labels | _csv_values(row) | means)
     return buffer.getvalue().encode()
 
 
@@ -125,19 +130,30 @@ def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Mea
     lines = [f"# {report.name}", ""]
     for measure in measures if grid else ():
         lines += _grid_lines(report, grid, measure) if grid else []
-    lines += [_line([*report.columns, *NUMBERS]), _line(["---"] * len(report.columns) + ["---:"] * len(NUMBERS))]
+    lines += [_line([*report.columns, *OWN]), _line(["---"] * len(report.columns) + ["---:"] * len(OWN))]
     marked = best_cells(report)
     for number, row in enumerate(report.rows):
         shown = []
-        for column, (value, span) in zip(NUMBERS, numbers(row), strict=True):
+        for column, (value, span) in zip(OWN, numbers(row)[: len(OWN)], strict=True):
             strong = f"**{value}**" if value and number in marked.get(column, ()) else value
             shown.append(f"{strong} ({span})" if span else strong)
         lines.append(_line([*row.cell.labels.values(), *shown]))
-    lines += ["", *(f"{line}  " for line in wording.coverage(report)), ""]
-    lines += [f"- {sentence}" for sentence in wording.findings(report)]
+    below = wording.coverage(report, [measure.name for measure in measures])
+    lines += ["", *(f"{line}  " for line in below), ""]
+    if found := comparisons(report):
+        lines += [*_section_lines(found), *(f"{line}  " for line in wording.comparison_notes(report)), ""]
+    lines += [f"- {sentence}" for sentence in (*answers(report), *wording.not_compared(report))]
+    for section in families(report):
+        lines += ["", *_section_lines(section)]
     lines += ["", *report.notes] if report.notes else []
     lines += ["", *(f"- `{name}`: {problem}" for name, problem in wording.problems(report))]
     return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _section_lines(section: Section) -> list[str]:
+    rule = ["---" if section.is_words(column) else "---:" for column in range(len(section.header))]
+    rows = [_line([f"{value} ({span})" if span else value for value, span in row]) for row in section.rows]
+    return [f"**{section.title}**", "", _line(list(section.header)), _line(rule), *rows, ""]
 
 
 def _grid_lines(report: Report, grid: Grid, measure: Measure) -> list[str]:
@@ -164,14 +180,14 @@ def print_table(report: Report, console: Console) -> None:
             break
         names = [name for name in names if name not in dropped]
     console.print(_table(report, names))
-    for line in wording.coverage(report):
+    for line in (*wording.coverage(report), *wording.comparison_notes(report)):
         console.print(Text(line, style="dim"))
     console.print()
-    findings = wording.findings(report)
+    findings = [*wording.findings(report), *answers(report)]
     for sentence in findings[:MOST_FINDINGS]:
         console.print(Text(sentence.replace("`", "")))
     if len(findings) > MOST_FINDINGS:
-        console.print(Text(f"{len(findings) - MOST_FINDINGS} more comparisons are on the page.", style="dim"))
+        console.print(Text(f"{len(findings) - MOST_FINDINGS} more such lines are on the page.", style="dim"))
     for note in report.notes:
         console.print(Text(note, style="yellow"))
     problems = wording.problems(report)

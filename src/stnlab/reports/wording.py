@@ -1,8 +1,10 @@
 """Numbers and findings in words: the same in the terminal, in Markdown and on the page."""
 
-from stnlab.reports.cells import ABSENT, Cell
+from collections.abc import Sequence
+
+from stnlab.reports.cells import ABSENT
 from stnlab.reports.inference import PairFindings
-from stnlab.reports.study import Report, Row
+from stnlab.reports.study import FEW_SEEDS, Report, Row
 
 SIGNIFICANT = 0.05
 SMALLEST_P = 1e-10
@@ -26,61 +28,42 @@ def p_value(p: float) -> str:
     return f"{p:.1g}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
+def verdict(found: PairFindings) -> str:
+    """`likely better, over only 2 seeds`; `significantly better` is said from 5 seeds on."""
+    seeds = found.error.n_seeds
+    sure = "significantly" if seeds >= FEW_SEEDS else "likely"
+    words = []
+    for one, what in ((found.error, ""), (found.ece, " calibrated")):
+        if one.p_holm < SIGNIFICANT:
+            words.append(f"{'better' if one.difference < 0 else 'worse'}{what}")
+    nothing = "no significant difference" if seeds >= FEW_SEEDS else "no difference shown"
+    return (f"{sure} {', '.join(words)}" if words else nothing) + few_seeds(seeds)
+
+
+def few_seeds(seeds: int) -> str:
+    """`, over only 2 seeds`: the caveat of what fewer than 5 say."""
+    return f", over only {seeds} seed{'s' if seeds > 1 else ''}" if seeds < FEW_SEEDS else ""
+
+
 def findings(report: Report) -> list[str]:
     """What was found of each cell that was compared, or why it was not; names between backticks."""
     return [finding(row) for row in report.rows if row.comparison or row.not_compared]
 
 
+def not_compared(report: Report) -> list[str]:
+    """Of these, why cells were not."""
+    return [finding(row) for row in report.rows if row.not_compared]
+
+
 def finding(row: Row) -> str:
-    """`input affine` has 2.10 points less error than `none` … : significantly better. Then of its calibration."""
+    """`input affine` has 2.10 points less error than `none` (p = 0.001): likely better, over only 2 seeds."""
     if row.found is None or row.baseline is None:
         return f"`{row.cell.name}` is not compared: {row.not_compared}."
-    return f"{_of_error(row, row.found, row.baseline)} {_of_calibration(row, row.found, row.baseline)}"
-
-
-def _of_error(row: Row, both: PairFindings, baseline: Cell) -> str:
-    found = both.error
-    less = found.difference < 0
-    low, high = (-found.high, -found.low) if less else (found.low, found.high)
-    amount = f"{percent(abs(found.difference))} points {'less' if less else 'more'} error than"
-    over = found.covers.replace("seeds", f"{found.n_seeds} seeds")
-    verdict = "no significant difference"
-    if found.p_holm < SIGNIFICANT:
-        verdict = f"significantly {'better' if less else 'worse'}{_only_this_seed(found.n_seeds)}"
+    found = row.found.error
+    amount = f"{percent(abs(found.difference))} points {'less' if found.difference < 0 else 'more'} error than"
     return (
-        f"`{row.cell.name}` has {amount if found.difference else 'the same error as'} `{baseline.name}` "
-        f"(95% interval {span(low, high)}, over {over}; {found.test}, {_p(found.p_holm)}): {verdict}.{_reduced(both)}"
-    )
-
-
-def _only_this_seed(seeds: int) -> str:
-    return "" if seeds > 1 else ", as far as one seed can say"
-
-
-def _reduced(both: PairFindings) -> str:
-    """The relative size: `It makes 32% fewer errors (26 to 38%).`"""
-    found = both.reduction
-    if found is None or not found.value:
-        return ""
-    ends = sorted((found.low, found.high), key=lambda end: end if found.value > 0 else -end)
-    sign = 1 if found.value > 0 else -1
-    kind = "fewer" if found.value > 0 else "more"
-    low, high = (f"{100 * sign * end:z.0f}".replace("-", "\N{MINUS SIGN}") for end in ends)
-    return f" It makes {100 * abs(found.value):.0f}% {kind} errors ({low} to {high}%)."
-
-
-def _of_calibration(row: Row, both: PairFindings, baseline: Cell) -> str:
-    found = both.ece
-    less = found.difference < 0
-    low, high = (-found.high, -found.low) if less else (found.low, found.high)
-    verdict = "no significant difference in calibration"
-    if found.p_holm < SIGNIFICANT:
-        verdict = f"significantly {'better' if less else 'worse'} calibrated{_only_this_seed(both.error.n_seeds)}"
-    amount = f"{percent(abs(found.difference))} points {'lower' if less else 'higher'}"
-    return (
-        f"Its ECE is {amount if found.difference else 'the same'} "
-        f"({span(low, high)}; paired bootstrap, {_p(found.p_holm)}): {verdict}; "
-        f"it is {confident(found.gap)}, `{baseline.name}` {confident(found.baseline_gap)}."
+        f"`{row.cell.name}` has {amount if found.difference else 'the same error as'} `{row.baseline.name}` "
+        f"({p_equals(found.p_holm)}): {verdict(row.found)}."
     )
 
 
@@ -91,7 +74,8 @@ def confident(gap: float) -> str:
     return f"{'over' if gap > 0 else 'under'}confident by {percent(abs(gap))} points"
 
 
-def _p(p: float) -> str:
+def p_equals(p: float) -> str:
+    """`p = 0.012`."""
     text = p_value(p)
     return f"p {text if text[0] == '<' else '= ' + text}"
 
@@ -104,39 +88,46 @@ def state(row: Row) -> str:
     return ", ".join(f"{count} {what}" for count, what in [*counts, (len(row.collapsed), "collapsed")] if count)
 
 
-def coverage(report: Report) -> list[str]:
-    """What stands below the table: what its numbers are and what its intervals cover."""
+def coverage(report: Report, measures: Sequence[str] = ()) -> list[str]:
+    """What stands below the table: what its numbers are and what its intervals cover. measures: names of those beside
+    error and ECE in the grids."""
     several = {len(row.cell.finished) > 1 for row in report.rows if row.error}
-    scopes = {
-        (False,): "test images only: another training may land outside them",
-        (True,): "test images and seeds",
-        (False, True): "test images only where n = 1, and over test images and seeds where n is larger",
-    }
     if not several:
         return ["No run of this study has results yet."]
+    images = "test images only where n = 1 (another training may land outside them)"
+    both = "test images and seeds where n > 1 (Student's t of the seeds' spread, added to that of the images)"
+    over = {(False,): images, (True,): both, (False, True): f"{images}, {both}"}[tuple(sorted(several))]
     lines = [
-        "n: seeds with results; every number is the mean over them. "
-        f"Intervals are 95%, over {scopes[tuple(sorted(several))]}.",
-        "ECE: expected calibration error, 15 bins of equal width. That of a finite sample is biased upwards; "
-        "its interval takes the bias off, and so reaches further down than up.",
-        "Gap: mean confidence minus accuracy in percentage points; positive is overconfident, negative underconfident.",
-        "NLL: negative log-likelihood in nats. Brier: squared error summed over classes, 0 to 2.",
+        f"n: seeds with results; every number is the mean over them. 95% intervals of error and ECE cover {over}.",
+        "ECE: expected calibration error, 15 bins of equal width, biased upwards in a finite sample, so that its "
+        "interval reaches further down. Gap: mean confidence minus accuracy, in points; positive: overconfident.",
+        "NLL in nats. Brier: squared error summed over classes, 0 to 2. Bold: the lowest, on each data set.",
     ]
-    compared = [row.comparison for row in report.rows if row.comparison]
-    if compared:
-        tests = " or ".join(dict.fromkeys(one.test for one in compared))
-        count = f", Holm-corrected for {len(compared)} comparisons" if len(compared) > 1 else ""
-        lines.append(
-            "Δ error: difference to the baseline in percentage points, over the same test images and shared seeds; "
-            f"p: {tests}, two-sided{count}."
+    if set(measures) - {"test/error", "test/ece"}:
+        lines.insert(
+            1,
+            "Other measures: n = 1, the run's own 95% interval over test images, if it has one; "
+            "\u201cruns a to b\u201d is no interval but the lowest and the highest run (n = 2, or no interval of their "
+            "own); n > 2, 95% over test images and seeds.",
         )
-        lines.append(
-            "\u0394 ECE: the same of the ECE, by the paired hierarchical bootstrap with and without its estimate of "
-            "the bias, whichever finds less; rough where one of the two is next to perfectly calibrated. p ECE is "
-            "corrected in the same way."
-        )
-        lines.append("Bold: the lowest, on each data set.")
     return lines
+
+
+def comparison_notes(report: Report) -> list[str]:
+    """What stands below the table of comparisons."""
+    compared = [row.comparison for row in report.rows if row.comparison]
+    if not compared:
+        return []
+    tests = " or ".join(dict.fromkeys(one.test for one in compared))
+    count = f", Holm-corrected for {len(compared)} comparisons" if len(compared) > 1 else ""
+    several = any(one.n_seeds > 1 for one in compared)
+    over = "test images where one seed is shared" if any(one.n_seeds == 1 for one in compared) else ""
+    over += ", " if over and several else ""
+    over += "test images and the shared seeds" if several else ""
+    return [
+        f"Differences to the baseline in percentage points, with 95% intervals over {over}. p: {tests}, two-sided"
+        f"{count}; p ECE alike, by a paired bootstrap over images, with or without its bias, whichever finds less.",
+    ]
 
 
 def problems(report: Report) -> list[tuple[str, str]]:

@@ -1,0 +1,238 @@
+"""What else is measured: means over seeds of `metrics.json`, in small tables by family, and what they say in words."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from stnlab.evaluation.temperature import NO_VALIDATION
+from stnlab.reports import wording
+from stnlab.reports.cells import ABSENT, Cell
+from stnlab.reports.measures import measure_called
+from stnlab.reports.results import Run
+from stnlab.reports.sections import Section
+from stnlab.reports.study import Report, Row
+
+ARROW = " \N{RIGHTWARDS ARROW} "
+MOST_NAMED = 3
+"""Cells that a sentence says it of."""
+
+Column = tuple[str, Callable[[Cell], str]]
+
+CALIBRATION = {
+    "adaptive ECE %": "test/ece_adaptive",
+    "classwise ECE %": "test/ece_classwise",
+    "MCE %": "test/mce",
+    "gap": "test/gap",
+    "NLL": "test/nll",
+    "Brier": "test/brier",
+    "reliability": "test/brier_reliability",
+    "resolution": "test/brier_resolution",
+    "AURC": "test/aurc",
+}
+SIDES = {
+    "rotation": "rotation, \N{DEGREE SIGN}",
+    "scale": "scale, octaves",
+    "shift": "shift, px",
+    "corners": "corners, px",
+}
+HEALTH = {
+    "outside": "pixels outside",
+    "blank": "blank views",
+    "theta_spread": "spread of warps",
+    "theta_drift": "mean warp from identity",
+}
+
+
+def families(report: Report) -> list[Section]:
+    """Calibration, invariance, rectification with equivariance, and health; of columns those that some cell has."""
+    cells = [row.cell for row in report.rows if row.cell.finished]
+    names = sorted({name for cell in cells for run in cell.finished if run.result for name in run.result.metrics})
+    found = [
+        _section("Calibration", cells, _calibration()),
+        _section("Invariance: the same images moved inside / outside the range of training", cells, _invariance(names)),
+        _section("Rectification: input \N{RIGHTWARDS ARROW} residual", cells, _rectification(names)),
+        _section("Equivariance error by depth (0: features move along)", cells, _equivariance(names)),
+        _section("Health of the transformers", cells, _health(names)),
+    ]
+    return [one for one in found if one is not None]
+
+
+def _section(title: str, cells: Sequence[Cell], columns: Sequence[Column]) -> Section | None:
+    """Without columns and cells that have nothing to say."""
+    kept = [(name, texts) for name, shown in columns if any(texts := [shown(cell) for cell in cells])]
+    rows = [
+        [(cell.name, ""), *((texts[number], "") for _, texts in kept)]
+        for number, cell in enumerate(cells)
+        if any(texts[number] for _, texts in kept)
+    ]
+    return Section(title, ("cell", *(name for name, _ in kept)), rows) if kept else None
+
+
+def _text(name: str) -> Callable[[Cell], str]:
+    return lambda cell: measure_called(name).text(cell.mean(name)) if cell.values(name) else ""
+
+
+def _both(first: str, second: str, form: Callable[[float], str], between: str = ARROW) -> Callable[[Cell], str]:
+    """`first -> second`; a dash for either that there is not, nothing if there is neither."""
+
+    def text(cell: Cell) -> str:
+        shown = [form(cell.mean(name)) if cell.values(name) else ABSENT for name in (first, second)]
+        return between.join(shown) if cell.values(first) or cell.values(second) else ""
+
+    return text
+
+
+def _calibration() -> list[Column]:
+    columns: list[Column] = [
+        ("ECE %" + ARROW + "scaled", _both("test/ece", "temperature/ece", wording.percent)),
+        ("T", _text("temperature/value")),
+    ]
+    return columns + [(title, _text(name)) for title, name in CALIBRATION.items()]
+
+
+def _invariance(names: Sequence[str]) -> list[Column]:
+    orbits = dict.fromkeys(found[1] for name in names if (found := re.match(r"invariance/(\w+)/accuracy$", name)))
+    return [
+        (
+            f"{orbit}: {measure}{'' if measure == 'gap' else ' %'}",
+            _both(f"invariance/{orbit}/inside/{measure}", f"invariance/{orbit}/outside/{measure}", form, " / "),
+        )
+        for orbit in orbits
+        for measure, form in (
+            ("accuracy", wording.percent),
+            ("agreement", wording.percent),
+            ("gap", lambda value: wording.percent(value, signed=True)),
+        )
+    ]
+
+
+def _rectification(names: Sequence[str]) -> list[Column]:
+    pattern = r"rectification/(\d+)/(rotation|scale|shift|corners)/input$"
+    found = [match for name in names if (match := re.match(pattern, name))]
+    several = len({match[1] for match in found}) > 1
+
+    def form(value: float) -> str:
+        return f"{value:.2f}"
+
+    found.sort(key=lambda match: (int(match[1]), list(SIDES).index(match[2])))
+    return [
+        (
+            SIDES[match[2]] + (f", transformer {match[1]}" if several else ""),
+            _both(match[0], match[0].replace("/input", "/residual"), form),
+        )
+        for match in found
+    ]
+
+
+def _equivariance(names: Sequence[str]) -> list[Column]:
+    found = [match for name in names if (match := re.match(r"equivariance/(\w+)/depth_(\d+)$", name))]
+    found.sort(key=lambda match: (match[1], int(match[2])))
+    return [(f"{match[1]}, {match[2]}", _text(match[0])) for match in found]
+
+
+def _health(names: Sequence[str]) -> list[Column]:
+    numbers = sorted({found[1] for name in names if (found := re.match(r"health/outside/(\d+)$", name))}, key=int)
+    columns: list[Column] = [
+        (title + (f", transformer {number}" if len(numbers) > 1 else ""), _text(f"health/{name}/{number}"))
+        for number in numbers
+        for name, title in HEALTH.items()
+    ]
+    return [*columns, ("collapsed", _collapsed)] if numbers else []
+
+
+def _collapsed(cell: Cell) -> str:
+    found = cell.values("health/collapsed") if cell.values("health/outside/0") else []
+    return f"{sum(map(bool, found))} of {len(found)}" if found else ""
+
+
+def answers(report: Report) -> list[str]:
+    """One sentence each, as far as there are measures: is a transformer better calibrated, what does temperature
+    scaling do, where is a network overconfident, is rotation undone. Names between backticks."""
+    rows = [row for row in report.rows if row.cell.finished]
+    said = (_calibrated(rows), _scaled(rows), _overconfident(rows), *_undone(rows), _unscaled(rows))
+    return [one for one in said if one]
+
+
+def _named(cells: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in cells[:MOST_NAMED])
+    return shown + (f" and {len(cells) - MOST_NAMED} more" if len(cells) > MOST_NAMED else "")
+
+
+def _calibrated(rows: Sequence[Row]) -> str:
+    compared = [(row, row.found) for row in rows if row.found]
+    if not compared:
+        return ""
+    sure = [(row.cell.name, found) for row, found in compared if found.ece.p_holm < wording.SIGNIFICANT]
+    better = [name for name, found in sure if found.ece.difference < 0]
+    worse = [name for name, found in sure if found.ece.difference > 0]
+    parts = [f"{what} in {_named(names)}" for what, names in (("better", better), ("worse", worse)) if names]
+    fewest = min(found.error.n_seeds for _, found in compared)
+    return (
+        f"Better calibrated than the baseline (ECE, p < 0.05)? {', '.join(parts) or 'Not shown'}; "
+        f"{len(compared)} compared{wording.few_seeds(fewest)}."
+    )
+
+
+def _scaled(rows: Sequence[Row]) -> str:
+    pairs = [
+        (row.cell.name, row.cell.mean("test/ece"), row.cell.mean("temperature/ece"))
+        for row in rows
+        if row.cell.values("temperature/ece")
+    ]
+    if not pairs:
+        return ""
+    worse = [name for name, before, after in pairs if after > before]
+    if not worse:
+        return f"Temperature scaling lowers the test ECE of all {len(pairs)} cells it was fitted for."
+    return f"Temperature scaling makes the test ECE worse in {len(worse)} of {len(pairs)} cells: {_named(worse)}."
+
+
+def _overconfident(rows: Sequence[Row]) -> str:
+    """The largest signed gap, of bins of the true pose and of poses outside the training range."""
+    found: list[tuple[float, str, str]] = []
+    for row in rows:
+        cell, names = row.cell, {name for run in row.cell.finished if run.result for name in run.result.metrics}
+        for name in names:
+            if match := re.fullmatch(r"by_pose/(\w+)/(\d\d)/confidence", name):
+                stem = name.removesuffix("confidence")
+                low, high = (cell.mean(stem + end) for end in ("low", "high"))
+                gap = cell.mean(name) - 1 + cell.mean(stem + "error")
+                found.append((gap, cell.name, f"at {match[1]} {low:.4g} to {high:.4g}".replace("-", "\N{MINUS SIGN}")))
+            if match := re.fullmatch(r"invariance/(\w+)/outside/gap", name):
+                found.append((cell.mean(name), cell.name, f"outside the {match[1]} range of training"))
+    if not found:
+        return ""
+    gap, name, where = max(found)
+    if gap <= 0:
+        return "No cell is overconfident at any pose that was measured."
+    return f"Most overconfident: `{name}`, {where}, by {wording.percent(gap)} points."
+
+
+def _undone(rows: Sequence[Row]) -> list[str]:
+    """Of each placement, for the cell whose transformer leaves the least: circular deviations before and after."""
+    names = ("rectification/0/rotation/input", "rectification/0/rotation/residual")
+    by_placement: dict[str, list[tuple[float, float, str]]] = {}
+    for row in rows:
+        if all(row.cell.values(name) for name in names):
+            before, after = (row.cell.mean(name) for name in names)
+            if before > 1:  # degrees: else there is nothing to undo
+                placement = str(row.cell.config["choices"]["placement"])
+                by_placement.setdefault(placement, []).append((after / before, before, row.cell.name))
+    said = []
+    for placement, members in by_placement.items():
+        share, before, name = min(members)
+        left = f"from {before:.1f}\N{DEGREE SIGN} to {share * before:.1f}\N{DEGREE SIGN} within a class"
+        word = "mostly" if share < 0.5 else "partly" if share < 0.9 else "not"
+        said.append(f"`placement={placement}`: rotation is {word} undone; at best {left} (`{name}`).")
+    return said
+
+
+def without_validation(runs: Sequence[Run]) -> list[Run]:
+    """Those that have no temperature because no images were kept to fit it on."""
+    needed = {"temperature/value", "val/error"}
+    return [run for run in runs if run.result and not needed & set(run.result.metrics)]
+
+
+def _unscaled(rows: Sequence[Row]) -> str:
+    runs = [run for row in rows for run in row.cell.finished]
+    lacking = without_validation(runs)
+    return f"{len(lacking)} of {len(runs)} runs: {NO_VALIDATION}." if lacking else ""

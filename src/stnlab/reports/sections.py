@@ -1,0 +1,45 @@
+"""Small tables of a report, the same on the page, in Markdown and in LaTeX."""
+
+from dataclasses import dataclass
+
+from stnlab.reports import wording
+from stnlab.reports.inference import PairFindings
+from stnlab.reports.study import Report
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table: its title, headings, and in each place a value and, below or beside it, its interval or nothing. words:
+    how many columns from the left, and from the right, are words."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[list[tuple[str, str]]]
+    words: tuple[int, int] = (1, 0)
+
+    def is_words(self, column: int) -> bool:
+        return column < self.words[0] or column >= len(self.header) - self.words[1]
+
+
+FOUND = ("cell", "baseline", "\u0394 error", "fewer errors", "p", "\u0394 ECE", "p ECE", "verdict")
+
+
+def comparisons(report: Report) -> Section | None:
+    """Each cell that was compared, against its baseline."""
+    rows = [_compared(row.cell.name, row.baseline.name, row.found) for row in report.rows if row.found and row.baseline]
+    return Section("Comparisons", FOUND, rows, (2, 1)) if rows else None
+
+
+def _compared(cell: str, baseline: str, found: PairFindings) -> list[tuple[str, str]]:
+    error, ece = (
+        (wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True))
+        for one in (found.error, found.ece)
+    )
+    fewer = ("", "")
+    if one := found.reduction:
+        value, low, high = (
+            f"{100 * part:z.0f}%".replace("-", "\N{MINUS SIGN}") for part in (one.value, one.low, one.high)
+        )
+        fewer = value, f"{low} to {high}"
+    p, p_ece = ((wording.p_value(value), "") for value in (found.error.p_holm, found.ece.p_holm))
+    return [(cell, ""), (baseline, ""), error, fewer, p, ece, p_ece, (wording.verdict(found), "")]
