@@ -13,6 +13,7 @@ from stnlab.figures import (
     last_frame,
     rectification_chart,
     reliability_diagram,
+    spreads_of,
     views_grid,
 )
 from stnlab.figures.frames import GAP, MOST, SIDE
@@ -20,14 +21,6 @@ from stnlab.reports.cells import Cell
 from stnlab.reports.results import Run
 from stnlab.reports.study import Row
 from stnlab.runs import CORNERS, Evaluation
-
-UNITS = {
-    "rotation": "circular std of the angle (degrees)",
-    "scale": "std of log2 of the scale",
-    "shift": "root mean square shift (pixels)",
-    "corners": "corner displacement (pixels)",
-}
-"""What is left of each parameter, as `rectification/<transformer>/<parameter>/residual` measures it."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +62,13 @@ def _cooled(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rectified(row: Row) -> Figures:
-    """A chart for each transformer and each parameter that is measured for each class."""
-    names = sorted({name for run in row.cell.finished if run.result for name in run.result.metrics})
-    heads = dict.fromkeys(tuple(name.split("/")[1:3]) for name in names if name.startswith("rectification/"))
-    for number, parameter in heads:
-        prefix = f"rectification/{number}/{parameter}"
-        classes = [name.split("/")[3].removeprefix("class_") for name in names if name.startswith(f"{prefix}/class_")]
-        shown = {label: _spread(row.cell, f"{prefix}/class_{label}") for label in sorted(set(classes), key=_number)}
-        found = {label: spread for label, spread in [*shown.items(), ("all", _spread(row.cell, prefix))] if spread}
-        if shown and found:
-            title = row.cell.name + (f", transformer {int(number) + 1}" if len({one for one, _ in heads}) > 1 else "")
-            unit = UNITS.get(parameter, parameter)
-            yield f"{number}-{parameter}", rectification_chart(found, unit, title)
-
-
-def _spread(cell: Cell, prefix: str) -> tuple[float, float] | None:
-    before, after = cell.values(f"{prefix}/input"), cell.values(f"{prefix}/residual")
-    return (float(np.mean(before)), float(np.mean(after))) if before and after else None
-
-
-def _number(label: str) -> tuple[int, str]:
-    return (int(label), "") if label.isdigit() else (len(label), label)
+    """A chart for each transformer, of means over seeds."""
+    names = {name for run in row.cell.finished if run.result for name in run.result.metrics}
+    means = {name: float(np.mean(row.cell.values(name))) for name in sorted(names) if name.startswith("rectification/")}
+    found = spreads_of(means)
+    for number, spreads in found.items():
+        title = row.cell.name + (f", transformer {number + 1}" if len(found) > 1 else "")
+        yield f"{number}", rectification_chart(spreads, title)
 
 
 def class_means(row: Row) -> Figures:
