@@ -23,6 +23,7 @@ from stnlab.figures import (
 )
 from stnlab.figures.frames import GAP, LINE, SIDE
 from stnlab.figures.orbits import PANELS
+from stnlab.figures.views import LEAST, margin_for
 from stnlab.runs import Orbit
 
 ENDS = ((0, "input"), (1, "residual"))
@@ -167,16 +168,30 @@ def test_class_means_share_one_scale():
         class_means_grid(before, after[:2])
 
 
+def test_a_quadrilateral_outside_its_picture_is_whole_in_every_frame():
+    before, views = np.zeros((1, 8, 8), np.uint8), np.zeros((2, 1, 8, 8), np.uint8)
+    square = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    corners = np.stack([square, 1.5 * square])[:, None]
+    still = Image.open(io.BytesIO(last_frame([1, 2], before, views, corners))).convert("RGBA")
+    row = LINE + round(margin_for(1.5 * square) * SIDE) + SIDE // 2
+    seen = [x for x in range(still.width) if still.getpixel((x, row))[3]]
+    assert (still.width, seen[-1] - seen[0]) == (SIDE + 2 * 16, 1.5 * SIDE)  # margin 0.29
+    assert seen[0] > 0
+
+
 def test_an_animation_has_a_frame_an_epoch_and_ends_as_the_still_does():
     before = np.zeros((2, 8, 8), np.uint8)
     views = np.stack([np.full((2, 8, 8), 50 * epoch, np.uint8) for epoch in (1, 2, 3)])
     corners = np.broadcast_to(0.5 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), (3, 2, 4, 2))
     moving = Image.open(io.BytesIO(frames_animation([1, 2, 5], before, views, corners)))
-    assert (moving.n_frames, moving.size) == (3, (2 * SIDE + GAP, LINE + 2 * SIDE + GAP))
+    margin = round(LEAST * SIDE)
+    assert (moving.n_frames, moving.size) == (3, (2 * (SIDE + 2 * margin) + GAP, LINE + 2 * (SIDE + margin) + GAP))
     shades = []
     for number in range(3):
         moving.seek(number)
-        shades.append(moving.convert("RGBA").getpixel((SIDE // 2, LINE + SIDE + GAP + SIDE // 2))[0])
+        shades.append(
+            moving.convert("RGBA").getpixel((margin + SIDE // 2, LINE + 2 * margin + SIDE + GAP + SIDE // 2))[0]
+        )
     assert shades == [50, 100, 150]
     still = Image.open(io.BytesIO(last_frame([1, 2, 5], before, views, corners)))
     assert still.convert("RGBA").tobytes() == moving.convert("RGBA").tobytes()

@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stnlab.errors import StnlabError
 from stnlab.figures import style
-from stnlab.figures.views import to_pixels
+from stnlab.figures.views import margin_for, to_pixels
 
 Array = NDArray[Any]
 
 SIDE = 56
-"""Pixels a picture takes."""
+"""Pixels a picture takes, without the margin that its quadrilateral may need."""
 GAP = 4
 LINE = 20
 """Pixels for the line that says which epoch it is."""
@@ -44,10 +44,9 @@ def frames_animation(epochs: Sequence[int] | Array, before: Array, views: Array,
 
 def last_frame(epochs: Sequence[int] | Array, before: Array, views: Array, corners: Array | None = None) -> bytes:
     """The end of `frames_animation` as a still PNG, for who prefers less motion and for print."""
-    still = slice(-1, None)
-    frames = _frames(epochs[still], before, views[still], None if corners is None else corners[still])
+    frames = _frames(epochs, before, views, corners)
     buffer = io.BytesIO()
-    frames[0].save(buffer, "PNG")
+    frames[-1].save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -55,28 +54,33 @@ def _frames(epochs: Sequence[int] | Array, before: Array, views: Array, corners:
     shown = min(views.shape[1], MOST)
     if len(epochs) != len(views) or not len(epochs) or len(before) < shown:
         raise StnlabError(f"{len(epochs)} epochs, views {views.shape} and images {before.shape} do not fit")
+    # the same in all frames, or the pictures would jump
+    margin = 0 if corners is None else round(SIDE * margin_for(corners[:, :shown]))
+    across = SIDE + 2 * margin
     font = ImageFont.load_default(13)
     drawn = []
     for number, (epoch, row) in enumerate(zip(epochs, views, strict=True)):
-        frame = Image.new("RGBA", (shown * (SIDE + GAP) - GAP, LINE + 2 * SIDE + GAP), (0, 0, 0, 0))
+        frame = Image.new("RGBA", (shown * (across + GAP) - GAP, LINE + across + GAP + SIDE), (0, 0, 0, 0))
         pen = ImageDraw.Draw(frame)
         pen.text((0, 1), f"epoch {int(epoch)}", fill=GREY, font=font)
         for column in range(shown):
             quad = None if corners is None else corners[number, column]
-            left = column * (SIDE + GAP)
-            frame.paste(_picture(before[column], quad), (left, LINE))
-            frame.paste(_picture(row[column], None), (left, LINE + SIDE + GAP))
+            left = column * (across + GAP)
+            frame.paste(_picture(before[column], quad, margin), (left, LINE))
+            frame.paste(_picture(row[column], None, 0), (left + margin, LINE + across + GAP))
         drawn.append(frame)
     return drawn
 
 
-def _picture(picture: Array, quad: Array | None) -> Image.Image:
-    """SIDE x SIDE, with the quadrilateral drawn where there is one, its top edge thick."""
+def _picture(picture: Array, quad: Array | None, margin: int) -> Image.Image:
+    """SIDE x SIDE in a transparent margin, with the quadrilateral drawn where there is one, its top edge thick."""
     enlarged = Image.fromarray(picture).convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    drawn = Image.new("RGBA", (SIDE + 2 * margin, SIDE + 2 * margin), (0, 0, 0, 0))
+    drawn.paste(enlarged, (margin, margin))
+    pen = ImageDraw.Draw(drawn)
+    pen.rectangle((margin, margin, margin + SIDE - 1, margin + SIDE - 1), outline=style.FAINT)
     if quad is not None:
-        points = [(float(x), float(y)) for x, y in to_pixels(quad, SIDE, SIDE)]
-        pen = ImageDraw.Draw(enlarged)
+        points = [(float(x) + margin, float(y) + margin) for x, y in to_pixels(quad, SIDE, SIDE)]
         pen.line([*points, points[0]], fill=style.SKY, width=1)
         pen.line(points[:2], fill=style.VERMILION, width=3)
-    ImageDraw.Draw(enlarged).rectangle((0, 0, SIDE - 1, SIDE - 1), outline=style.FAINT)
-    return enlarged
+    return drawn

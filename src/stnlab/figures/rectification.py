@@ -91,12 +91,13 @@ def _draw(axes: Axes, rows: Mapping[str, Spread], parameter: Parameter) -> bool:
     worse = [after > max(WORSE * before, before + parameter.noticed) for before, after in rows.values()]
     for y, (before, after), bad in zip(places, rows.values(), worse, strict=True):
         axes.plot([before, after], [y, y], color=style.FAINT, linewidth=1.1, zorder=1)
-        axes.plot(before, y, "o", color=style.FAINT, markersize=5)
-        axes.plot(after, y, "o", color=style.VERMILION if bad else style.BLUE, markersize=5)
+        axes.plot(before, y, "o", color=style.FAINT, markersize=5, clip_on=False)
+        axes.plot(after, y, "o", color=style.VERMILION if bad else style.BLUE, markersize=5, clip_on=False)
     axes.set_yticks(places, list(rows))
     axes.set_ylim(places[-1] + 0.6, -0.6)
-    axes.set_xlim(0, 1.06 * max(max(pair) for pair in rows.values()) or 1)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    # at least so wide that what nobody would notice looks small
+    axes.set_xlim(0, 1.06 * max(3 * parameter.noticed, *(max(pair) for pair in rows.values())))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=style.FAINT, linewidth=0.4, alpha=0.4)
     return any(worse)

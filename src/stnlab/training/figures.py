@@ -46,9 +46,20 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def _reliability(results: Results) -> Figures:
-    confidence, correct = confidences(results.test.logits, results.test.labels)
+    """Also after temperature scaling, if it is known."""
+    temperature = results.metrics.get("temperature/value")
+    found = {"reliability": _diagram(results, "test", 1.0)}
+    if temperature is not None:
+        found["reliability_scaled"] = _diagram(results, "temperature", temperature, f"T = {temperature:.2f}")
+    return found
+
+
+def _diagram(results: Results, prefix: str, temperature: float, note: str = "") -> Figure:
+    confidence, correct = confidences(results.test.logits / temperature, results.test.labels)
+    low, high = (results.metrics.get(f"{prefix}/ece_{end}") for end in ("low", "high"))
+    interval = None if low is None or high is None else (low, high)
     bins = reliability_bins(confidence, correct)
-    return {"reliability": reliability_diagram(bins, ece(confidence, correct))}
+    return reliability_diagram(bins, ece(confidence, correct), interval=interval, note=note)
 
 
 def _by_pose(results: Results) -> Figures:
