@@ -21,9 +21,8 @@ from stnlab.figures import (
     rectification_chart,
     spreads_of,
 )
-from stnlab.figures.frames import GAP, LINE, SIDE
+from stnlab.figures.frames import ACROSS, GAP, LINE, side_for
 from stnlab.figures.orbits import PANELS
-from stnlab.figures.views import LEAST, margin_for
 from stnlab.runs import Orbit
 
 ENDS = ((0, "input"), (1, "residual"))
@@ -173,10 +172,11 @@ def test_a_quadrilateral_outside_its_picture_is_whole_in_every_frame():
     square = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
     corners = np.stack([square, 1.5 * square])[:, None]
     still = Image.open(io.BytesIO(last_frame([1, 2], before, views, corners))).convert("RGBA")
-    row = LINE + round(margin_for(1.5 * square) * SIDE) + SIDE // 2
+    side, row = side_for(corners), LINE + ACROSS // 2
     seen = [x for x in range(still.width) if still.getpixel((x, row))[3]]
-    assert (still.width, seen[-1] - seen[0]) == (SIDE + 2 * 16, 1.5 * SIDE)  # margin 0.29
-    assert seen[0] > 0
+    assert seen[-1] - seen[0] == pytest.approx(1.5 * side, abs=3)  # and the width of a line
+    assert 0 < seen[0] < seen[-1] < still.width - 1 == ACROSS - 1
+    assert side_for(0.5 * square) > side
 
 
 def test_an_animation_has_a_frame_an_epoch_and_ends_as_the_still_does():
@@ -184,14 +184,12 @@ def test_an_animation_has_a_frame_an_epoch_and_ends_as_the_still_does():
     views = np.stack([np.full((2, 8, 8), 50 * epoch, np.uint8) for epoch in (1, 2, 3)])
     corners = np.broadcast_to(0.5 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), (3, 2, 4, 2))
     moving = Image.open(io.BytesIO(frames_animation([1, 2, 5], before, views, corners)))
-    margin = round(LEAST * SIDE)
-    assert (moving.n_frames, moving.size) == (3, (2 * (SIDE + 2 * margin) + GAP, LINE + 2 * (SIDE + margin) + GAP))
+    side = side_for(corners)
+    assert (moving.n_frames, moving.size) == (3, (2 * ACROSS + GAP, LINE + ACROSS + GAP + side))
     shades = []
     for number in range(3):
         moving.seek(number)
-        shades.append(
-            moving.convert("RGBA").getpixel((margin + SIDE // 2, LINE + 2 * margin + SIDE + GAP + SIDE // 2))[0]
-        )
+        shades.append(moving.convert("RGBA").getpixel((ACROSS // 2, LINE + ACROSS + GAP + side // 2))[0])
     assert shades == [50, 100, 150]
     still = Image.open(io.BytesIO(last_frame([1, 2, 5], before, views, corners)))
     assert still.convert("RGBA").tobytes() == moving.convert("RGBA").tobytes()

@@ -10,7 +10,7 @@ from stnlab.evaluation.calibration import ReliabilityBins
 from stnlab.evaluation.intervals import wilson
 from stnlab.figures import style
 
-WIDE = 30
+WIDE = 26
 """Characters of a title that fit; a longer one is printed smaller."""
 
 
@@ -28,8 +28,8 @@ def reliability_diagram(
     (mean confidence minus accuracy, in points). Orange is overconfident (less often right than it says), blue
     underconfident, as the `legend` says. Whiskers: Wilson's 95% interval of a bin's accuracy.
     """
-    figure = style.new_figure(3.2, 4.0)
-    room = {"left": 0.2, "right": 0.95, "bottom": 0.11, "top": 0.86, "hspace": 0.14}
+    figure = style.new_figure(2.7, 3.5)
+    room = {"left": 0.22, "right": 0.94, "bottom": 0.125, "top": 0.845, "hspace": 0.14}
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw=room)
     _accuracy(above, bins)
     if legend:

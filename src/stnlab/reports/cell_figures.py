@@ -18,6 +18,7 @@ from stnlab.figures import (
     spreads_of,
     views_grid,
 )
+from stnlab.figures.frames import DENSITY
 from stnlab.reports.cells import Cell
 from stnlab.reports.results import Run
 from stnlab.reports.study import Row
@@ -128,7 +129,8 @@ def frames(row: Row) -> Figures:
             parts = found.epochs, before, seen, found.corners[:, :, number]
             title = _title(row.cell, run, number, found.views)
             still = last_frame(*parts)
-            yield f"{number}", Animation(frames_animation(*parts), still, title, Image.open(BytesIO(still)).width)
+            width = Image.open(BytesIO(still)).width // DENSITY
+            yield f"{number}", Animation(frames_animation(*parts), still, title, width)
         return
 
 
