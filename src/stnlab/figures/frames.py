@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 DENSITY = 2
 """Pixels of the image for each pixel of the page: lines at an angle stay whole."""
-ACROSS = 116
+ACROSS = 128
 """Pixels a picture takes with the margin that its quadrilateral needs."""
 GAP = 4
 LINE = 36

@@ -98,7 +98,7 @@ def _draw(axes: Axes, rows: Mapping[str, Spread], parameter: Parameter) -> bool:
     # at least so wide that what nobody would notice looks small
     axes.set_xlim(0, 1.06 * max(3 * parameter.noticed, *(max(pair) for pair in rows.values())))
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=6)
     axes.grid(axis="x", color=style.FAINT, linewidth=0.4, alpha=0.4)
     return any(worse)
 
