@@ -120,25 +120,23 @@ def pose_curves(
 
 def _large_enough(parameter: str, curves: Mapping[str, Sequence[PoseCurve]]) -> tuple[dict[str, list[PoseCurve]], str]:
     """Curves of the same bins, without those that hold few images, and in words what is missing or hollow."""
-    same = {
-        name: [one for one in seeds if len(one.low) and np.array_equal(one.low, seeds[0].low)]
-        for name, seeds in curves.items()
-    }
+    filled = {name: [one for one in seeds if len(one.low)] for name, seeds in curves.items()}
+    same = {name: [one for one in seeds if np.array_equal(one.low, seeds[0].low)] for name, seeds in filled.items()}
     every = [one for seeds in same.values() for one in seeds]
-    if not any((~one.few).any() for one in every):
-        return same, f"Hollow: fewer than {FEW} images in a bin."
     if not any(one.few.any() for one in every):
         return same, ""
+    kept: dict[str, list[PoseCurve]] = {}
+    for name, seeds in same.items():
+        # a bin that one seed has few images of would make the seeds' curves differ
+        few = np.any([one.few for one in seeds], axis=0) if seeds else np.zeros(0, bool)
+        kept[name] = [one.only(~few) for one in seeds if not few.all()]
+    if not any(kept.values()):
+        return same, f"Hollow: fewer than {FEW} images in a bin."
     missing = sorted(
         {(low, high) for one in every for low, high in zip(one.low[one.few], one.high[one.few], strict=True)}
     )
     unit = UNITS.get(parameter, "")
     ranges = ", ".join(f"{low:.3g} to {high:.3g}{unit}" for low, high in _joined(missing))
-    kept: dict[str, list[PoseCurve]] = {}
-    for name, seeds in same.items():
-        # one bin that one seed has few images of would make the seeds' curves differ
-        few = np.any([one.few for one in seeds], axis=0) if seeds else np.zeros(0, bool)
-        kept[name] = [one.only(~few) for one in seeds if not few.all()]
     return kept, f"Left out, fewer than {FEW} images: {ranges}."
 
 
@@ -173,7 +171,7 @@ def _draw(panels: Sequence[Axes], seeds: Sequence[PoseCurve], name: str, number:
     lines = (_band(error, below, above, floor=0.0), _band(gap, below, above, floor=-100.0), (ece, ece, ece))
     for axes, (mean, low, high), label in zip(panels, lines, (name, "", ""), strict=True):
         style.line_with_band(axes, centres, mean, low, high, number, label, band=band and axes is not panels[2])
-        if seeds[0].few.all():
+        if np.any([one.few for one in seeds]):
             axes.lines[-1].set_markerfacecolor("none")
 
 
