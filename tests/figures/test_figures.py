@@ -9,7 +9,7 @@ import pytest
 from stnlab.errors import StnlabError
 from stnlab.evaluation import ece, reliability_bins
 from stnlab.figures import learning_curves, png, reliability_diagram, svg, views_grid
-from stnlab.figures.views import to_pixels
+from stnlab.figures.views import MARGIN, to_pixels
 
 SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=float)
 
@@ -75,7 +75,25 @@ def test_reliability_bars_are_the_bins():
     assert [bar.get_height() for bar in gap] == pytest.approx([0.55 - 1.0, 0.95 - 0.5])
     assert [bar.get_facecolor()[:3] == gap[0].get_facecolor()[:3] for bar in gap] == [True, False]  # signs differ
     assert [bar.get_height() for bar in figure.axes[1].containers[0]] == [0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0.5]
-    assert figure.axes[0].get_title() == "ECE 45.00% (1.00 to 2.00)"
+    assert figure.axes[0].get_legend()
+    assert figure.axes[0].get_title() == "ECE 45.00% (1.00 to 2.00)\nas confident as right"
+
+
+def test_a_reliability_diagram_says_which_way_it_is_off():
+    confidence = np.array([0.9, 0.8, 0.9, 1.0])
+    for correct, said in (([0, 1, 1, 0], "overconfident by 40.00 points"), ([1] * 4, "underconfident by 10.00 points")):
+        bins = reliability_bins(confidence, np.array(correct, bool))
+        figure = reliability_diagram(bins, 0.1, note="T = 2", legend=False)
+        assert figure.axes[0].get_title() == f"T = 2, ECE 10.00%\n{said}"
+        assert not figure.axes[0].get_legend()
+
+
+def test_quadrilaterals_far_outside_stay_in_sight():
+    images = digits()
+    for zoom, limit in ((0.5, 8 * 0.05), (2.0, 8 * 0.54), (9.0, 8 * MARGIN)):
+        corners = np.broadcast_to(zoom * SQUARE, (3, 1, 4, 2))
+        left, right = views_grid(images, [images[:, 0]], [images[:, 0]], corners).axes[0].get_xlim()
+        assert (left, right) == pytest.approx((-0.5 - limit, 7.5 + limit))
 
 
 def history(epochs=3, validated=True):

@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from stnlab.errors import StnlabError
 from stnlab.figures import (
+    OrbitCurve,
     class_means_grid,
     frames_animation,
     last_frame,
@@ -17,17 +19,21 @@ from stnlab.figures import (
     pose_curves,
     poses_of,
     rectification_chart,
+    spreads_of,
 )
-from stnlab.figures.frames import GAP, LINE, SIDE
+from stnlab.figures.frames import ACROSS, GAP, LINE, side_for
+from stnlab.figures.orbits import PANELS
 from stnlab.runs import Orbit
 
+ENDS = ((0, "input"), (1, "residual"))
 
-def metrics(error):
+
+def metrics(error, n=(500, 500)):
     edges = [-90, 0, 90]
     found = {"test/error": 0.1}
     for number in range(2):
-        own = {"low": edges[number], "high": edges[number + 1], "n": 50, "error": error, "confidence": 0.95}
-        own |= {"error_low": error - 0.01, "error_high": error + 0.02, "ece": 0.03, "ece_low": 0.01, "ece_high": 0.05}
+        own = {"low": edges[number], "high": edges[number + 1], "n": n[number], "error": error, "confidence": 0.95}
+        own |= {"error_low": error - 0.01, "error_high": error + 0.02, "ece": 0.03}
         found |= {f"by_pose/rotation/{number:02d}/{name}": value for name, value in own.items()}
     return found
 
@@ -44,7 +50,7 @@ def test_poses_are_read_in_order_and_empty_bins_are_no_points():
 def test_pose_lines_are_means_and_bands_hold_images_and_seeds():
     seeds = [poses_of(metrics(error))["rotation"] for error in (0.1, 0.2)]
     figure = pose_curves("rotation", {"one": seeds, "none": []}, "mnist")
-    left, _, right = figure.axes
+    left, right, _ = figure.axes
     assert (left.get_xlabel(), left.get_ylabel()) == ("true rotation (degrees)", "error (%)")
     (line,) = left.lines
     np.testing.assert_allclose(line.get_xydata(), [(-45, 15), (45, 15)])
@@ -54,6 +60,34 @@ def test_pose_lines_are_means_and_bands_hold_images_and_seeds():
     np.testing.assert_allclose([heights.min(), heights.max()], [15 - np.hypot(1, spread), 15 + np.hypot(2, spread)])
     with pytest.raises(StnlabError, match="no run has measures by scale"):
         pose_curves("scale", {"one": []})
+
+
+def test_small_bins_are_left_out_or_hollow_and_the_figure_says_so():
+    one, other = (poses_of(metrics(0.1, n))["rotation"] for n in ((500, 99), (20, 99)))
+    figure = pose_curves("rotation", {"one": [one]})
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [-45]
+    assert figure.get_supxlabel() == "Left out, fewer than 100 images: 0 to 90 degrees."
+    figure = pose_curves("rotation", {"other": [other]})
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [-45, 45]
+    assert figure.axes[0].lines[0].get_markerfacecolor() == "none"
+    assert figure.get_supxlabel() == "Hollow: fewer than 100 images in a bin."
+
+
+def test_of_many_lines_the_baseline_and_the_best_have_bands_and_all_panels_one_scale():
+    curves = {f"{error}": [poses_of(metrics(error))["rotation"]] for error in (0.3, 0.4, 0.1, 0.2)}
+    figure = pose_curves("rotation", curves, baseline="0.4")
+    coloured = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
+    bands = [tuple(band.get_facecolor()[0][:3]) for band in figure.axes[0].collections]
+    assert bands == [to_rgb(coloured["0.4"]), to_rgb(coloured["0.1"])]
+    assert [len(axes.collections) for axes in figure.axes] == [2, 2, 0]
+    assert len({round(np.ptp(axes.get_ylim()), 6) for axes in figure.axes}) == 1
+    assert figure.axes[0].get_xticks()[[1, -2]].tolist() == [-90, 90]  # MultipleLocator looks one tick further
+
+
+def test_one_curve_needs_no_legend():
+    curve = poses_of(metrics(0.1))["rotation"]
+    assert not pose_curves("rotation", {"": [curve]}).legends
+    assert pose_curves("rotation", {"a": [curve], "b": [curve]}).legends
 
 
 def test_scales_are_on_a_logarithmic_axis():
@@ -66,6 +100,7 @@ def test_scales_are_on_a_logarithmic_axis():
     }
     figure = pose_curves("scale", {"one": [poses_of(renamed)["scale"]]})
     assert figure.axes[0].get_xscale() == "log"
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.5", "0.7", "1", "1.4", "2"]
     assert png(figure)
 
 
@@ -84,14 +119,42 @@ def test_orbits_show_every_measure_over_the_values_and_shade_the_training_range(
         np.testing.assert_allclose(line.get_ydata(), values_drawn)
 
 
-def test_rectification_tells_better_from_worse():
-    figure = rectification_chart({"0": (50, 10), "1": (50, 60), "all": (50, 35)}, "degrees", "a")
-    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [float(line.get_xdata()[0]) for line in dots] == [50, 10, 50, 60, 50, 35]
-    colours = [line.get_color() for line in dots[1::2]]
-    assert colours[0] == colours[2] != colours[1]
-    with pytest.raises(StnlabError, match="no class"):
-        rectification_chart({}, "degrees")
+def test_a_full_turn_is_closed():
+    values = np.arange(-90.0, 181, 90)
+    curve = OrbitCurve(values, {name: np.arange(4) / 4 for name, _, _ in PANELS})
+    drawn = orbit_curves("rotation", {"a": [curve]}, (-45, 45)).axes[0].lines[0]
+    assert drawn.get_xdata().tolist() == [-180, -90, 0, 90, 180]
+    assert drawn.get_ydata()[0] == drawn.get_ydata()[-1]
+
+
+def test_rectification_tells_better_from_worse_and_has_every_parameter_in_its_unit():
+    measured = {"rotation/class_0": (50, 10), "rotation/class_10": (50, 60), "rotation/class_9": (50, 52)}
+    measured |= {"rotation": (50, 35), "scale": (0.0, 0.05), "corners": (4, 6)}
+    metrics = {f"rectification/0/{name}/{end}": pair[k] for name, pair in measured.items() for k, end in ENDS}
+    spreads = spreads_of(metrics | {"rectification/1/shift/residual": 1.0, "test/error": 0.1})
+    assert spreads == {0: measured}
+    figure = rectification_chart(spreads[0], "a")
+    assert [axes.get_xlabel().split(" (")[0] for axes in figure.axes] == [
+        "circular std of the angle",
+        "std of log2 of the factor",
+        "corner displacement",
+    ]
+    ticks = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
+    assert ticks == [["0", "9", "10", "all"], ["scale"], ["corners"]]
+    dots = [[line for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes]
+    found = [[float(line.get_xdata()[0]) for line in one] for one in dots]
+    assert found == [[50, 10, 50, 52, 50, 60, 50, 35], [0, 0.05], [4, 6]]
+    colours = [line.get_color() for one in dots for line in one[1::2]]
+    better, worse = colours[0], colours[2]
+    # 2 degrees of 50 are noise, and so is 0.05 of nothing
+    assert better != worse
+    assert colours == [better, better, worse, better, better, worse]
+    legend = figure.legends[0]
+    assert [dot.get_color() for dot in legend.legend_handles] == [dots[0][0].get_color(), better, worse]
+    for axes in figure.axes:
+        assert axes.get_xlim()[1] > max(float(line.get_xdata()[-1]) for line in axes.lines)
+    with pytest.raises(StnlabError, match="no parameter"):
+        rectification_chart({})
 
 
 def test_class_means_share_one_scale():
@@ -104,16 +167,29 @@ def test_class_means_share_one_scale():
         class_means_grid(before, after[:2])
 
 
+def test_a_quadrilateral_outside_its_picture_is_whole_in_every_frame():
+    before, views = np.zeros((1, 8, 8), np.uint8), np.zeros((2, 1, 8, 8), np.uint8)
+    square = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    corners = np.stack([square, 1.5 * square])[:, None]
+    still = Image.open(io.BytesIO(last_frame([1, 2], before, views, corners))).convert("RGBA")
+    side, row = side_for(corners), LINE + ACROSS // 2
+    seen = [x for x in range(still.width) if still.getpixel((x, row))[3]]
+    assert seen[-1] - seen[0] == pytest.approx(1.5 * side, abs=3)  # and the width of a line
+    assert 0 < seen[0] < seen[-1] < still.width - 1 == ACROSS - 1
+    assert side_for(0.5 * square) > side
+
+
 def test_an_animation_has_a_frame_an_epoch_and_ends_as_the_still_does():
     before = np.zeros((2, 8, 8), np.uint8)
     views = np.stack([np.full((2, 8, 8), 50 * epoch, np.uint8) for epoch in (1, 2, 3)])
     corners = np.broadcast_to(0.5 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), (3, 2, 4, 2))
     moving = Image.open(io.BytesIO(frames_animation([1, 2, 5], before, views, corners)))
-    assert (moving.n_frames, moving.size) == (3, (2 * SIDE + GAP, LINE + 2 * SIDE + GAP))
+    side = side_for(corners)
+    assert (moving.n_frames, moving.size) == (3, (2 * ACROSS + GAP, LINE + ACROSS + GAP + side))
     shades = []
     for number in range(3):
         moving.seek(number)
-        shades.append(moving.convert("RGBA").getpixel((SIDE // 2, LINE + SIDE + GAP + SIDE // 2))[0])
+        shades.append(moving.convert("RGBA").getpixel((ACROSS // 2, LINE + ACROSS + GAP + side // 2))[0])
     assert shades == [50, 100, 150]
     still = Image.open(io.BytesIO(last_frame([1, 2, 5], before, views, corners)))
     assert still.convert("RGBA").tobytes() == moving.convert("RGBA").tobytes()

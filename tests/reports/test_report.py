@@ -99,7 +99,7 @@ def test_figures_lie_beside_the_page(report):
     moved = ("deep-affine", "input-affine", "input-rotation_scale")
     stems = [f"reliability-{name}{scaled}" for name in (*moved, "none") for scaled in ("", "-scaled")]
     stems += [f"views-{name}" for name in moved] + [f"means-{name}-0" for name in moved]
-    stems += [f"rectification-{name}-0-rotation" for name in moved] + ["curves", "pose-rotation", "orbit-rotation"]
+    stems += [f"rectification-{name}-0" for name in moved] + ["curves", "pose-rotation", "orbit-rotation"]
     frames = [f"frames-{name}-0{end}.png" for name in moved for end in ("", "-last")]
     assert names == sorted([f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")] + frames)
 

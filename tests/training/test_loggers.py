@@ -28,7 +28,8 @@ TINY = ["recipe=smoke", "recipe.steps=null", "recipe.epochs=2", "callbacks=quiet
 TINY += ["data.train_size=600", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
 TINY += ["trainer.log_every_n_steps=2"]
 SCRIPT = Path(__file__).parents[2] / "scripts" / "wandb_dashboard.py"
-PICTURES = ["by_pose_rotation", "class_means_0", "orbit_rotation", "orbit_scale", "reliability", "views"]
+PICTURES = ["by_pose_rotation", "class_means_0", "orbit_rotation", "orbit_scale", "rectification_0", "reliability"]
+PICTURES += ["reliability_scaled", "views"]
 
 
 def train(tmp_path: Path, mnist_root: Path, *overrides: str) -> RunDirectory:
@@ -268,7 +269,9 @@ def test_figures_are_drawn_for_loggers_that_show_them(
 
 def test_a_run_without_a_transformer_has_no_views(tmp_path: Path, mnist_root: Path):
     run = train(tmp_path, mnist_root, "logger=none", "placement=none")
-    assert sorted(run_figures(run)) == [name for name in PICTURES if name not in ("class_means_0", "views")]
+    assert sorted(run_figures(run)) == [
+        name for name in PICTURES if name not in ("class_means_0", "rectification_0", "views")
+    ]
     assert {path.name for path in (tmp_path / "s").iterdir()} == {run.name}
 
 

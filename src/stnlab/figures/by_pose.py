@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, MultipleLocator, NullLocator
 from numpy.typing import NDArray
 
 from stnlab.errors import StnlabError
@@ -24,7 +24,19 @@ AXES = {
     "elastic": "true elastic bending (pixels)",
 }
 """What each pose parameter's axis says, with its unit."""
-NEEDED = ("low", "high", "error", "ece", "confidence")
+PANELS = ("error (%)", "confidence \N{MINUS SIGN} accuracy (points)", "ECE (%)")
+UNITS = {
+    "rotation": " degrees",
+    "shift": " pixels",
+    "shear": " degrees",
+    "perspective": " pixels",
+    "elastic": " pixels",
+}
+FEW = 100
+"""Images: of fewer, an error of a few percent is a matter of one or two."""
+ROUND = (1, 0.5, 2, 0.25, 4, 0.7, 1.4, 0.85, 1.2, 0.35, 2.8)
+"""Factors for the ticks of an axis of scales, the most welcome first."""
+NEEDED = ("low", "high", "error")
 NORMAL = 1.96
 
 
@@ -32,18 +44,26 @@ NORMAL = 1.96
 class PoseCurve:
     """One run's measures by pose, in bins of a parameter: each array is [bins]. Fractions, NaN where undefined.
 
-    low, high: edges of the bins in the parameter's unit. error_low … ece_high: 95% intervals over test images.
+    low, high: edges of the bins in the parameter's unit. n: test images in a bin. error_low, error_high: 95% interval
+    over test images.
     """
 
     low: Array
     high: Array
+    n: Array
     error: Array
     error_low: Array
     error_high: Array
     ece: Array
-    ece_low: Array
-    ece_high: Array
     confidence: Array
+
+    @property
+    def few(self) -> NDArray[np.bool_]:
+        """Bins of fewer than FEW images."""
+        return self.n < FEW
+
+    def only(self, bins: NDArray[np.bool_]) -> "PoseCurve":
+        return PoseCurve(**{name: values[bins] for name, values in vars(self).items()})
 
 
 def poses_of(metrics: Mapping[str, float]) -> dict[str, PoseCurve]:
@@ -58,77 +78,141 @@ def poses_of(metrics: Mapping[str, float]) -> dict[str, PoseCurve]:
 
 def _curve_of(bins: Sequence[Mapping[str, float]]) -> PoseCurve:
     """A bin without images is no point."""
-    used = [one for one in bins if one.get("n", 1) and all(key in one for key in NEEDED[:3])]
+    used = [one for one in bins if one.get("n", 1) and all(key in one for key in NEEDED)]
     names = PoseCurve.__dataclass_fields__
     return PoseCurve(**{name: np.array([one.get(name, np.nan) for one in used], np.float64) for name in names})
 
 
-def pose_curves(parameter: str, curves: Mapping[str, Sequence[PoseCurve]], title: str = "") -> Figure:
-    """Error at the left, ECE in the middle, mean confidence minus accuracy at the right, against the true pose.
+def pose_curves(
+    parameter: str, curves: Mapping[str, Sequence[PoseCurve]], title: str = "", baseline: str | None = None
+) -> Figure:
+    """Error at the left, mean confidence minus accuracy in the middle, ECE at the right, against the true pose, all in
+    points and on scales of the same length: where does a network err, and is it less sure there?
 
     curves: name -> one curve for each seed; a name without any keeps its colour for other figures and is not drawn.
-    Lines are means over seeds, bands 95% intervals: of the test images, and with several seeds of those too (the two
-    standard errors added in squares). Raises StnlabError if there is nothing to draw.
+    Lines are means over seeds. Bands are 95% intervals of error and gap: of the test images, and with several seeds of
+    those too (the two standard errors added in squares). Where there are more than two lines, only `baseline` (or else
+    the first) and the one of lowest error have a band: more hide each other. ECE has none: in so few images it is
+    above zero by chance alone, and its interval begins there. Bins of fewer than FEW images are left out, or drawn
+    hollow where all are so small; the figure says so. Raises StnlabError if there is nothing to draw.
     """
     if not any(len(one.low) for seeds in curves.values() for one in seeds):
         raise StnlabError(f"no run has measures by {parameter}")
-    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(curves) - 1) // 5))
-    left, middle, right = figure.subplots(1, 3)
-    where = AXES.get(parameter, f"true {parameter}")
-    style.clean(left, where, "error (%)")
-    style.clean(middle, where, "ECE (%)")
-    style.clean(right, where, "confidence \N{MINUS SIGN} accuracy (points)")
-    right.axhline(0, color=style.FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-    for number, (name, seeds) in enumerate(curves.items()):
-        usable = [one for one in seeds if len(one.low) == len(seeds[0].low) and len(one.low)]
-        if usable:
-            _draw(left, middle, right, usable, name, number)
-    for axes in (left, middle, right):
+    shown, note = _large_enough(parameter, curves)
+    figure = style.new_figure(style.PAGE, 3.1 + style.height_above(curves, title) + 0.15 * bool(note))
+    panels = figure.subplots(1, 3)
+    for axes, what in zip(panels, PANELS, strict=True):
+        style.clean(axes, AXES.get(parameter, f"true {parameter}"), what)
         axes.grid(axis="y", color=style.FAINT, linewidth=0.4, alpha=0.4)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-        _pose_axis(axes, parameter)
-    for axes in (left, middle):
-        axes.set_ylim(bottom=0)
+    panels[1].axhline(0, color=style.FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+    banded = _banded(shown, baseline)
+    for number, (name, seeds) in enumerate(shown.items()):
+        if seeds:
+            _draw(panels, seeds, name, number, name in banded)
+    _same_scale(panels)
+    for axes in panels:
+        _pose_axis(axes, parameter, [one for seeds in shown.values() for one in seeds])
     style.legend_above(figure, title)
+    if note:
+        figure.supxlabel(note, fontsize=style.SMALL, color=style.INK, x=0.01, ha="left")
     return style.lay_out(figure)
 
 
-def _draw(left: Axes, middle: Axes, right: Axes, seeds: Sequence[PoseCurve], name: str, number: int) -> None:
+def _large_enough(parameter: str, curves: Mapping[str, Sequence[PoseCurve]]) -> tuple[dict[str, list[PoseCurve]], str]:
+    """Curves of the same bins, without those that hold few images, and in words what is missing or hollow."""
+    filled = {name: [one for one in seeds if len(one.low)] for name, seeds in curves.items()}
+    same = {name: [one for one in seeds if np.array_equal(one.low, seeds[0].low)] for name, seeds in filled.items()}
+    every = [one for seeds in same.values() for one in seeds]
+    if not any(one.few.any() for one in every):
+        return same, ""
+    kept: dict[str, list[PoseCurve]] = {}
+    for name, seeds in same.items():
+        # a bin that one seed has few images of would make the seeds' curves differ
+        few = np.any([one.few for one in seeds], axis=0) if seeds else np.zeros(0, bool)
+        kept[name] = [one.only(~few) for one in seeds if not few.all()]
+    if not any(kept.values()):
+        return same, f"Hollow: fewer than {FEW} images in a bin."
+    missing = sorted(
+        {(low, high) for one in every for low, high in zip(one.low[one.few], one.high[one.few], strict=True)}
+    )
+    unit = UNITS.get(parameter, "")
+    ranges = ", ".join(f"{low:.3g} to {high:.3g}{unit}" for low, high in _joined(missing))
+    return kept, f"Left out, fewer than {FEW} images: {ranges}."
+
+
+def _joined(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Sorted ranges, those that touch made one."""
+    found: list[tuple[float, float]] = []
+    for low, high in ranges:
+        if found and np.isclose(found[-1][1], low):
+            found[-1] = found[-1][0], high
+        else:
+            found.append((low, high))
+    return found
+
+
+def _banded(curves: Mapping[str, Sequence[PoseCurve]], baseline: str | None) -> set[str]:
+    drawn = [name for name, seeds in curves.items() if seeds]
+    if len(drawn) <= 2:
+        return set(drawn)
+    best = min(drawn, key=lambda name: float(np.mean([one.error.mean() for one in curves[name]])))
+    return {baseline if baseline in drawn else drawn[0], best}
+
+
+def _draw(panels: Sequence[Axes], seeds: Sequence[PoseCurve], name: str, number: int, band: bool) -> None:
     def stacked(field: str) -> Array:
         return 100 * np.stack([getattr(one, field) for one in seeds])
 
     centres = (seeds[0].low + seeds[0].high) / 2
-    style.line_with_band(
-        left, centres, *_band(stacked("error"), stacked("error_low"), stacked("error_high")), number, name
-    )
-    style.line_with_band(middle, centres, *_band(stacked("ece"), stacked("ece_low"), stacked("ece_high")), number)
-    gap = stacked("confidence") - (100 - stacked("error"))
+    error = stacked("error")
     # how sure a network is hardly varies with the draw of images: its accuracy's interval is the gap's
-    half = stacked("error") - stacked("error_low"), stacked("error_high") - stacked("error")
-    style.line_with_band(right, centres, *_band(gap, gap - half[0], gap + half[1], floor=None), number)
+    below, above = error - stacked("error_low"), stacked("error_high") - error
+    gap, ece = stacked("confidence") - (100 - error), stacked("ece").mean(axis=0)
+    lines = (_band(error, below, above, floor=0.0), _band(gap, below, above, floor=-100.0), (ece, ece, ece))
+    for axes, (mean, low, high), label in zip(panels, lines, (name, "", ""), strict=True):
+        style.line_with_band(axes, centres, mean, low, high, number, label, band=band and axes is not panels[2])
+        if np.any([one.few for one in seeds]):
+            axes.lines[-1].set_markerfacecolor("none")
 
 
-def _band(values: Array, low: Array, high: Array, floor: float | None = 0.0) -> tuple[Array, Array, Array]:
-    """Mean over seeds [bins] and its interval; from the seeds' own intervals [seeds, bins] and their spread."""
+def _band(values: Array, below: Array, above: Array, floor: float) -> tuple[Array, Array, Array]:
+    """Mean over seeds [bins] and its interval, from how far the seeds' own reach [seeds, bins] and their spread."""
     mean, count = values.mean(axis=0), len(values)
     spread = NORMAL * values.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros_like(mean)
-    below = mean - np.hypot((values - low).mean(axis=0), spread)
-    above = mean + np.hypot((high - values).mean(axis=0), spread)
-    return mean, below if floor is None else np.maximum(below, floor), above
+    low, high = mean - np.hypot(below.mean(axis=0), spread), mean + np.hypot(above.mean(axis=0), spread)
+    return mean, np.maximum(low, floor), high
 
 
-def _pose_axis(axes: Axes, parameter: str) -> None:
-    low, high = axes.get_xlim()
+def _same_scale(panels: Sequence[Axes]) -> None:
+    """As many points from bottom to top in each: error and ECE from 0, the gap with 0 in sight."""
+    ends = [axes.dataLim.intervaly for axes in panels]
+    low, high = min(0.0, float(ends[1][0])), max(0.0, float(ends[1][1]))
+    span = 1.05 * max(float(ends[0][1]), float(ends[2][1]), high - low, 0.1)
+    rest = (span - (high - low)) / 2
+    for axes, bottom in zip(panels, (0.0, low - rest, 0.0), strict=True):
+        axes.set_ylim(bottom, bottom + span)
+        axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _pose_axis(axes: Axes, parameter: str, curves: Sequence[PoseCurve]) -> None:
+    """From the lowest edge to the highest, both with a tick where the unit has round ones."""
+    low, high = min(float(one.low.min()) for one in curves), max(float(one.high.max()) for one in curves)
     if parameter == "scale" and low > 0:
-        scale_axis(axes)
+        scale_axis(axes, low, high)
     elif parameter == "rotation":
         wide = high - low
-        axes.xaxis.set_major_locator(MultipleLocator(90 if wide > 200 else 45 if wide > 100 else 15))
+        axes.xaxis.set_major_locator(MultipleLocator(90 if wide > 200 else 45 if wide >= 90 else 15))
+    axes.set_xlim(low, high)
 
 
-def scale_axis(axes: Axes) -> None:
-    """Factors on a logarithmic axis, written as plain numbers."""
+def scale_axis(axes: Axes, low: float, high: float) -> None:
+    """Factors from `low` to `high` on a logarithmic axis, written as plain numbers: the ends, and round ones between
+    that keep apart."""
+    ticks = [low, high]
+    for factor in ROUND:
+        if low < factor < high and min(abs(np.log(factor / tick)) for tick in ticks) > 0.15 * np.log(high / low):
+            ticks.append(factor)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(LogLocator(base=2, subs=(1.0, 2**0.5)))
+    axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -24,7 +24,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Row]]], title: str
     if not any(rows for seeds in histories.values() for rows in seeds):
         raise StnlabError("no run has finished an epoch: there is no learning curve to draw")
     validated = any("val/error" in row for seeds in histories.values() for rows in seeds for row in rows)
-    figure = style.new_figure(9.3, 2.9 + 0.2 * bool(title) + 0.2 * ((len(histories) - 1) // 5))
+    figure = style.new_figure(style.PAGE, 3.1 + style.height_above(histories, title))
     left, right = figure.subplots(1, 2)
     style.clean(left, "epoch", "validation error (%)" if validated else "training error (%)")
     style.clean(right, "epoch", "training loss (nats)")

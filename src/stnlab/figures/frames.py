@@ -9,14 +9,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stnlab.errors import StnlabError
 from stnlab.figures import style
-from stnlab.figures.views import to_pixels
+from stnlab.figures.views import margin_for, to_pixels
 
 Array = NDArray[Any]
 
-SIDE = 56
-"""Pixels a picture takes."""
+DENSITY = 2
+"""Pixels of the image for each pixel of the page: lines at an angle stay whole."""
+ACROSS = 128
+"""Pixels a picture takes with the margin that its quadrilateral needs."""
 GAP = 4
-LINE = 20
+LINE = 36
 """Pixels for the line that says which epoch it is."""
 MOST = 9
 MILLISECONDS = 450
@@ -28,7 +30,8 @@ GREY = (138, 138, 138, 255)
 
 def frames_animation(epochs: Sequence[int] | Array, before: Array, views: Array, corners: Array | None = None) -> bytes:
     """An animated PNG: above what reaches the transformer with the quadrilateral it samples, below the view it makes,
-    one frame for each epoch; its background is transparent. The last frame stays for two seconds.
+    one frame for each epoch, DENSITY times as large as on a page; its background is transparent. The last frame stays
+    for two seconds.
 
     epochs: [E]. before: [M, h, w] uint8. views: [E, M, h', w'] uint8. corners: [E, M, 4, 2], where the view's corners
     (top left, top right, bottom right, bottom left) were sampled, normalised (x, y), align_corners=False.
@@ -44,10 +47,9 @@ def frames_animation(epochs: Sequence[int] | Array, before: Array, views: Array,
 
 def last_frame(epochs: Sequence[int] | Array, before: Array, views: Array, corners: Array | None = None) -> bytes:
     """The end of `frames_animation` as a still PNG, for who prefers less motion and for print."""
-    still = slice(-1, None)
-    frames = _frames(epochs[still], before, views[still], None if corners is None else corners[still])
+    frames = _frames(epochs, before, views, corners)
     buffer = io.BytesIO()
-    frames[0].save(buffer, "PNG")
+    frames[-1].save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -55,28 +57,38 @@ def _frames(epochs: Sequence[int] | Array, before: Array, views: Array, corners:
     shown = min(views.shape[1], MOST)
     if len(epochs) != len(views) or not len(epochs) or len(before) < shown:
         raise StnlabError(f"{len(epochs)} epochs, views {views.shape} and images {before.shape} do not fit")
-    font = ImageFont.load_default(13)
+    # the same in all frames, or the pictures would jump
+    side = ACROSS if corners is None else side_for(corners[:, :shown])
+    margin = (ACROSS - side) // 2
+    font = ImageFont.load_default(13 * DENSITY)
     drawn = []
     for number, (epoch, row) in enumerate(zip(epochs, views, strict=True)):
-        frame = Image.new("RGBA", (shown * (SIDE + GAP) - GAP, LINE + 2 * SIDE + GAP), (0, 0, 0, 0))
+        frame = Image.new("RGBA", (shown * (ACROSS + GAP) - GAP, LINE + ACROSS + GAP + side), (0, 0, 0, 0))
         pen = ImageDraw.Draw(frame)
         pen.text((0, 1), f"epoch {int(epoch)}", fill=GREY, font=font)
         for column in range(shown):
             quad = None if corners is None else corners[number, column]
-            left = column * (SIDE + GAP)
-            frame.paste(_picture(before[column], quad), (left, LINE))
-            frame.paste(_picture(row[column], None), (left, LINE + SIDE + GAP))
+            left = column * (ACROSS + GAP)
+            frame.paste(_picture(before[column], quad, side, margin), (left, LINE))
+            frame.paste(_picture(row[column], None, side, 0), (left + margin, LINE + ACROSS + GAP))
         drawn.append(frame)
     return drawn
 
 
-def _picture(picture: Array, quad: Array | None) -> Image.Image:
-    """SIDE x SIDE, with the quadrilateral drawn where there is one, its top edge thick."""
-    enlarged = Image.fromarray(picture).convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
+def side_for(corners: Array) -> int:
+    """Pixels that a picture takes where its quadrilaterals are all in sight: as the margin is even, so is this."""
+    return 2 * int(ACROSS / (1 + 2 * margin_for(corners)) / 2)
+
+
+def _picture(picture: Array, quad: Array | None, side: int, margin: int) -> Image.Image:
+    """side x side in a transparent margin, with the quadrilateral drawn where there is one, its top edge thick."""
+    enlarged = Image.fromarray(picture).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+    drawn = Image.new("RGBA", (side + 2 * margin, side + 2 * margin), (0, 0, 0, 0))
+    drawn.paste(enlarged, (margin, margin))
+    pen = ImageDraw.Draw(drawn)
+    pen.rectangle((margin, margin, margin + side - 1, margin + side - 1), outline=style.FAINT)
     if quad is not None:
-        points = [(float(x), float(y)) for x, y in to_pixels(quad, SIDE, SIDE)]
-        pen = ImageDraw.Draw(enlarged)
-        pen.line([*points, points[0]], fill=style.SKY, width=1)
-        pen.line(points[:2], fill=style.VERMILION, width=3)
-    ImageDraw.Draw(enlarged).rectangle((0, 0, SIDE - 1, SIDE - 1), outline=style.FAINT)
-    return enlarged
+        points = [(float(x) + margin, float(y) + margin) for x, y in to_pixels(quad, side, side)]
+        pen.line([*points, points[0]], fill=style.SKY, width=DENSITY)
+        pen.line(points[:2], fill=style.VERMILION, width=3 * DENSITY)
+    return drawn

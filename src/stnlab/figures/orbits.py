@@ -23,7 +23,7 @@ AXES = {"rotation": "rotation of the test image (degrees)", "scale": "scale of t
 PANELS = (
     ("accuracy", "accuracy (%)", 100),
     ("gap", "confidence \N{MINUS SIGN} accuracy (points)", 100),
-    ("agreement", "agreement with canonical pose (%)", 100),
+    ("agreement", "agreement (%)", 100),
     ("total_variation", "total variation", 1),
 )
 """Measure of `evaluation.invariance.curves`, what its axis says, and the factor to that unit."""
@@ -45,7 +45,7 @@ def orbit_curves(
     kind: str, curves: Mapping[str, Sequence[OrbitCurve]], training: tuple[float, float], title: str = ""
 ) -> Figure:
     """Accuracy, overconfidence, agreement with the canonical pose and total variation along an orbit, the training
-    range shaded.
+    range shaded. Agreement: how often a network says what it said of the canonical pose.
 
     kind: `rotation` (degrees) or `scale` (factors, on a logarithmic axis). curves: name -> one for each seed; a name
     without any keeps its colour and is not drawn. Lines are means over seeds, bands reach from the lowest seed to the
@@ -53,13 +53,14 @@ def orbit_curves(
     """
     if not any(curves.values()):
         raise StnlabError(f"no run has an orbit of {kind}")
-    figure = style.new_figure(9.3, 4.9 + 0.2 * bool(title) + 0.2 * ((len(curves) - 1) // 5))
+    figure = style.new_figure(style.PAGE, 5.1 + style.height_above([*curves, "training range"], title))
     panels = figure.subplots(2, 2, sharex=True).ravel()
     where = AXES.get(kind, kind)
     for axes, (_, what, _) in zip(panels, PANELS, strict=True):
         style.clean(axes, where if axes in panels[2:] else "", what)
-    values = np.concatenate([one.values for seeds in curves.values() for one in seeds])
-    for number, (name, seeds) in enumerate(curves.items()):
+    closed = {name: [_closed(kind, one) for one in seeds] for name, seeds in curves.items()}
+    values = np.concatenate([one.values for seeds in closed.values() for one in seeds])
+    for number, (name, seeds) in enumerate(closed.items()):
         usable = [one for one in seeds if np.array_equal(one.values, seeds[0].values)]
         for axes, (measure, _, factor) in zip(panels, PANELS, strict=True):
             if usable:
@@ -79,6 +80,20 @@ def orbit_curves(
     return style.lay_out(figure)
 
 
+def _closed(kind: str, curve: OrbitCurve) -> OrbitCurve:
+    """A full turn with its end repeated at its other end: -180 degrees are 180."""
+    values = curve.values
+    if kind != "rotation" or len(values) < 3 or not np.isclose(values[-1] - values[0] + values[1] - values[0], 360):
+        return curve
+    last_is_half = np.isclose(values[-1], 180)
+    around = np.r_[values[-1] - 360, values] if last_is_half else np.r_[values, values[0] + 360]
+    measures = {
+        name: np.r_[found[-1], found] if last_is_half else np.r_[found, found[0]]
+        for name, found in curve.measures.items()
+    }
+    return OrbitCurve(around, measures)
+
+
 def _shade(axes: Axes, training: tuple[float, float], low: float, high: float) -> None:
     """The training range, as far as it lies in sight; a range of one point is a line."""
     first, last = max(training[0], low), min(training[1], high)
@@ -89,8 +104,8 @@ def _shade(axes: Axes, training: tuple[float, float], low: float, high: float) -
 
 
 def _orbit_axis(axes: Axes, kind: str, low: float, high: float) -> None:
-    axes.set_xlim(low, high)
     if kind == "scale":
-        scale_axis(axes)
+        scale_axis(axes, low, high)
     elif kind == "rotation":
         axes.xaxis.set_major_locator(MultipleLocator(90))
+    axes.set_xlim(low, high)

@@ -1,62 +1,112 @@
 """Rectification: what a transformer leaves of the pose, in numbers and as mean images."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from stnlab.errors import StnlabError
 from stnlab.figures import style
 
 Array = NDArray[Any]
-CELL = 0.72
-"""Inches a mean image takes."""
+CELL = 1.0
+"""Inches a mean image takes at most."""
+MOST = 20
 TYPE: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK}
+Spread = tuple[float, float]
+"""Of the pose in the input, and of what is left of it in the view."""
 
 
-def rectification_chart(classes: Mapping[str, tuple[float, float]], unit: str, title: str = "") -> Figure:
-    """A line for each class from the spread of the pose in the input (grey) to what is left of it in the view (blue,
-    vermilion where the transformer made it worse).
+@dataclass(frozen=True)
+class Parameter:
+    """How a parameter is named and what its axis says. noticed: the least change, in the axis's unit, that is seen in
+    the view: about a pixel at the edge of a digit."""
 
-    classes: name -> (input, residual), in `unit`, e.g. `circular std of the angle (degrees)`. A class
-    called `all` is drawn apart, at the bottom. Raises StnlabError if there is none.
+    name: str
+    axis: str
+    noticed: float
+
+
+PARAMETERS = {
+    "rotation": Parameter("angle", "circular std of the angle (degrees)", 1.0),
+    "scale": Parameter("scale", "std of log2 of the factor", 0.1),
+    "shift": Parameter("shift", "root mean square shift (pixels)", 1.0),
+    "corners": Parameter("corners", "corner displacement (pixels)", 1.0),
+}
+WORSE = 1.05
+"""Times the input's: less is noise."""
+
+
+def spreads_of(metrics: Mapping[str, float]) -> dict[int, dict[str, Spread]]:
+    """Transformer -> what `metrics.json` says of it under `rectification/<transformer>/`: `scale` or
+    `rotation/class_3` -> (input, residual)."""
+    found: dict[int, dict[str, Spread]] = {}
+    for name, after in metrics.items():
+        if match := re.fullmatch(r"rectification/(\d+)/(.+)/residual", name):
+            before = metrics.get(name.removesuffix("residual") + "input")
+            if before is not None:
+                found.setdefault(int(match[1]), {})[match[2]] = (before, after)
+    return dict(sorted(found.items()))
+
+
+def rectification_chart(spreads: Mapping[str, Spread], title: str = "") -> Figure:
+    """A line for each parameter from the spread of the pose in the input (grey) to what is left of it in the view: the
+    angle also for each class, and below it scale, shift and corners of all classes, each in its own unit.
+
+    spreads: as of `spreads_of`. Blue, or vermilion where the transformer made it worse by more than 5% and by more than
+    is noticed: 1 degree, 1 pixel, 0.1 of the log2 of the factor (7%). Raises StnlabError if there is none.
     """
-    if not classes:
-        raise StnlabError("no class has a measure of rectification")
-    figure = style.new_figure(3.5, 0.85 + 0.2 * len(classes) + (0.24 if title else 0))
-    axes = figure.subplots()
-    style.clean(axes, unit, "class")
-    last = len(classes) - 1
-    for line, (name, (before, after)) in enumerate(classes.items()):
-        y = line + (0.4 if name == "all" and line == last else 0)
-        colour = style.BLUE if after <= before else style.VERMILION
-        axes.plot([before, after], [y, y], color=style.FAINT, linewidth=1.1, zorder=1)
-        axes.plot(before, y, "o", color=style.FAINT, markersize=5, label="input" if line == 0 else "")
-        axes.plot(after, y, "o", color=colour, markersize=5, label="view" if line == 0 else "")
-    places = [line + (0.4 if name == "all" and line == last else 0) for line, name in enumerate(classes)]
-    axes.set_yticks(places, list(classes))
-    axes.invert_yaxis()
-    axes.set_xlim(left=0)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=style.FAINT, linewidth=0.4, alpha=0.4)
-    if title:
-        axes.set_title(title, fontsize=style.TEXT, color=style.INK, weight="bold", loc="left", pad=18)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=2,
-        borderaxespad=0.2,
-        frameon=False,
-        fontsize=style.SMALL,
-        labelcolor=style.INK,
-        handletextpad=0.1,
-        columnspacing=1,
-    )
+    panels = {name: rows for name in PARAMETERS if (rows := _rows(spreads, name))}
+    if not panels:
+        raise StnlabError("no parameter has a measure of rectification")
+    heights = [0.15 + 0.2 * len(rows) for rows in panels.values()]
+    figure = style.new_figure(3.5, sum(heights) + 0.5 * len(panels) + 0.25 + (0.2 if title else 0))
+    found = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    worse = [_draw(axes, rows, PARAMETERS[name]) for axes, (name, rows) in zip(found, panels.items(), strict=True)]
+    _legend(figure, title, any(worse))
     return style.lay_out(figure)
+
+
+def _rows(spreads: Mapping[str, Spread], parameter: str) -> dict[str, Spread]:
+    """Label -> spread: classes in order, and last what holds for all."""
+    prefix = f"{parameter}/class_"
+    classes = [name.removeprefix(prefix) for name in spreads if name.startswith(prefix)]
+    rows = {label: spreads[prefix + label] for label in sorted(classes, key=lambda label: (len(label), label))}
+    last = "all" if rows else PARAMETERS[parameter].name
+    return rows | ({last: spreads[parameter]} if parameter in spreads else {})
+
+
+def _draw(axes: Axes, rows: Mapping[str, Spread], parameter: Parameter) -> bool:
+    """Whether one is worse."""
+    style.clean(axes, parameter.axis, "class" if len(rows) > 1 else "")
+    places = [line + (0.4 if line and label == "all" else 0) for line, label in enumerate(rows)]
+    worse = [after > max(WORSE * before, before + parameter.noticed) for before, after in rows.values()]
+    for y, (before, after), bad in zip(places, rows.values(), worse, strict=True):
+        axes.plot([before, after], [y, y], color=style.FAINT, linewidth=1.1, zorder=1)
+        axes.plot(before, y, "o", color=style.FAINT, markersize=5, clip_on=False)
+        axes.plot(after, y, "o", color=style.VERMILION if bad else style.BLUE, markersize=5, clip_on=False)
+    axes.set_yticks(places, list(rows))
+    axes.set_ylim(places[-1] + 0.6, -0.6)
+    # at least so wide that what nobody would notice looks small
+    axes.set_xlim(0, 1.06 * max(3 * parameter.noticed, *(max(pair) for pair in rows.values())))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.tick_params(axis="y", length=0, pad=6)
+    axes.grid(axis="x", color=style.FAINT, linewidth=0.4, alpha=0.4)
+    return any(worse)
+
+
+def _legend(figure: Figure, title: str, worse: bool) -> None:
+    names = {"input": style.FAINT, "view": style.BLUE} | ({"view, worse": style.VERMILION} if worse else {})
+    dots = [Line2D([], [], marker="o", linestyle="", color=colour, markersize=5) for colour in names.values()]
+    style.key_above(figure, dots, list(names), title, handletextpad=0.1, columnspacing=1)
 
 
 def class_means_grid(
@@ -70,9 +120,10 @@ def class_means_grid(
     """
     if len(before) != len(after) or not len(before):
         raise StnlabError(f"{len(before)} and {len(after)} mean images do not fit")
-    columns = min(len(before), 20)
+    columns = min(len(before), MOST)
     head, left = 0.22 + (0.24 if title else 0.0), 0.3
-    width, height = left + CELL * columns, head + 2 * CELL + 0.05
+    cell = min(CELL, (style.PAGE - left) / columns)
+    width, height = left + cell * columns, head + 2 * cell + 0.05
     figure = style.new_figure(width, height)
     if title:
         figure.text(0.06 / width, 1 - 0.04 / height, title, va="top", weight="bold", **TYPE | {"fontsize": style.TEXT})

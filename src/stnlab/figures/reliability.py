@@ -10,7 +10,7 @@ from stnlab.evaluation.calibration import ReliabilityBins
 from stnlab.evaluation.intervals import wilson
 from stnlab.figures import style
 
-WIDE = 30
+WIDE = 26
 """Characters of a title that fit; a longer one is printed smaller."""
 
 
@@ -20,21 +20,26 @@ def reliability_diagram(
     title: str = "",
     interval: tuple[float, float] | None = None,
     note: str = "",
+    legend: bool = True,
 ) -> Figure:
     """Accuracy of each confidence bin against the diagonal, the signed gap shaded, and how many samples it holds.
 
-    ece: a fraction, printed after the `note` with its `interval` (low, high) if there is one. Orange is overconfident
-    (less often right than it says), blue underconfident. Whiskers: Wilson's 95% interval of a bin's accuracy.
+    ece: a fraction, printed after the `note` with its `interval` (low, high) if there is one, above the signed gap
+    (mean confidence minus accuracy, in points). Orange is overconfident (less often right than it says), blue
+    underconfident, as the `legend` says. Whiskers: Wilson's 95% interval of a bin's accuracy.
     """
-    figure = style.new_figure(3.2, 3.9)
-    room = {"left": 0.2, "right": 0.95, "bottom": 0.11, "top": 0.89, "hspace": 0.14}
+    figure = style.new_figure(2.7, 3.5)
+    room = {"left": 0.22, "right": 0.94, "bottom": 0.125, "top": 0.845, "hspace": 0.14}
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw=room)
     _accuracy(above, bins)
+    if legend:
+        _legend(above)
     _counts(below, bins)
     printed = (
         (f"{note}, " if note else "")
         + f"ECE {100 * ece:.2f}%"
         + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
+        + f"\n{_signed(bins)}"
     )
     above.set_title(printed, fontsize=style.SMALL, color=style.INK)
     figure.text(
@@ -48,6 +53,14 @@ def reliability_diagram(
         va="top",
     )
     return figure
+
+
+def _signed(bins: ReliabilityBins) -> str:
+    """The mean of confidence minus accuracy, in words: `overconfident by 1.20`."""
+    gap = 100 * float(np.nansum(bins.count * (bins.confidence - bins.accuracy)) / bins.count.sum())
+    if f"{abs(gap):.2f}" == "0.00":
+        return "as confident as right"
+    return f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.2f} points"
 
 
 def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:
@@ -64,6 +77,9 @@ def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:
     axes.plot([0, 1], [0, 1], color=style.FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), ylim=(0, 1.005))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _legend(axes: Axes) -> None:
     kinds = [Patch(color=style.ORANGE, alpha=0.75), Patch(color=style.BLUE, alpha=0.75)]
     axes.legend(
         kinds,

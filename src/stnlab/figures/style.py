@@ -3,9 +3,12 @@
 import base64
 import io
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -33,6 +36,10 @@ SMALL = 8.0
 """Font sizes in points; figures are drawn at the size at which they are read."""
 
 PIXELS_PER_INCH = 200
+PAGE = 11.4
+"""Inches across the report's page: what stands alone in a line is that wide."""
+LETTER, HANDLE = 0.07, 0.6
+"""Inches that a letter of a legend takes, and what stands around its text."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -42,7 +49,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def lay_out(figure: Figure) -> Figure:
     """The figure with everything moved to where it fits, once: a layout engine left on does so twice in every save."""
-    figure.set_layout_engine("constrained")
+    figure.set_layout_engine("constrained", wspace=0.05)
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     return figure
@@ -72,24 +79,49 @@ def line_with_band(
     number: int,
     label: str = "",
     marker: str = "o",
+    band: bool = True,
 ) -> None:
     """A line in the look of its number over a band, all [points]; a single point gets a marker to be seen by."""
     colour, dashes = look(number)
-    axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
+    if band:
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
     seen = "o" if len(x) == 1 else marker
     axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, marker=seen, markersize=3, label=label)
 
 
-def legend_above(figure: Figure, title: str = "", columns: int = 5) -> None:
-    """One legend for all panels, above them: the labels of the first axes, under the figure's title."""
+def legend_columns(labels: Iterable[str], width: float = PAGE) -> int:
+    """How many columns of a legend fit into that many inches, at least one."""
+    lengths = [len(label) for label in labels]
+    for columns in range(len(lengths), 1, -1):
+        longest = [max(column) for column in np.array_split(lengths, columns)]
+        if sum(HANDLE + LETTER * length for length in longest) <= width:
+            return columns
+    return 1
+
+
+def height_above(labels: Iterable[str], title: str) -> float:
+    """Inches that `legend_above` takes on a wide figure beyond its first line."""
+    shown = [label for label in labels if label]
+    return 0.2 * bool(title) + 0.2 * (max(0, len(shown) - 1) // legend_columns(shown))
+
+
+def legend_above(figure: Figure, title: str = "") -> None:
+    """One legend for all panels, above them: the labels of the first axes, under the figure's title; none where there
+    is neither."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    options: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False, "handlelength": 2.2}
+    if not labels and not title:
+        return
+    key_above(figure, handles, labels, title, handlelength=2.2)
+
+
+def key_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str, **more: Any) -> None:
+    """A legend of these handles above all panels, under the figure's title. more: as matplotlib's legend takes it."""
+    options: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False} | more
     if title:
         font = {"weight": "bold", "size": TEXT}
         options |= {"title": title, "title_fontproperties": font, "alignment": "left"}
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, **options)
-    for legend in figure.legends:
-        legend.get_title().set_color(INK)
+    columns = legend_columns(labels, figure.get_figwidth())
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, **options).get_title().set_color(INK)
 
 
 def png(figure: Figure) -> bytes:

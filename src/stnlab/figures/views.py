@@ -14,9 +14,9 @@ from stnlab.figures import style
 
 Array = NDArray[Any]
 MOST = 10
-CELL = 0.9
-"""Inches a picture takes."""
-MARGIN = 0.3
+CELL = 1.1
+"""Inches a picture takes, with the margin around it."""
+MARGIN = 0.75
 """How far outside the picture, as a share of its size, a quadrilateral is still drawn."""
 LEAST = 0.05
 """The margin where there is none to draw."""
@@ -44,7 +44,7 @@ def views_grid(
     _check(images, before, after, corners)
     columns = min(len(images), MOST)
     rows = _rows(images, before, after, corners)
-    margin = float(np.clip((np.abs(corners[:columns]).max(initial=1) - 1) / 2 + 0.04, LEAST, MARGIN))
+    margin = margin_for(corners[:columns])
     grid = _grid([margin if quads is not None else LEAST for _, _, quads in rows], columns, margin, title)
     for line, (name, pictures, quads) in zip(grid, rows, strict=True):
         for number, axes in enumerate(line):
@@ -78,6 +78,12 @@ def _grid(margins: Sequence[float], columns: int, widest: float, title: str) -> 
     return figure.subplots(
         len(margins), columns, squeeze=False, height_ratios=heights, gridspec_kw=room | {"wspace": 0, "hspace": 0}
     )
+
+
+def margin_for(corners: Array) -> float:
+    """Around a picture, as a share of its size, for quadrilaterals [..., 4, 2] (normalised) to be in sight, however far
+    they zoom out: up to MARGIN."""
+    return float(np.clip((np.abs(corners).max(initial=1) - 1) / 2 + 0.04, LEAST, MARGIN))
 
 
 def to_pixels(points: Array, height: int, width: int) -> NDArray[np.float64]:

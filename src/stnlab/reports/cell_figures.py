@@ -2,32 +2,27 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
-from stnlab.evaluation import confidences, reliability_bins
+from stnlab.evaluation import Outcomes, bootstrap, confidences, reliability_bins
 from stnlab.figures import (
     class_means_grid,
     frames_animation,
     last_frame,
     rectification_chart,
     reliability_diagram,
+    spreads_of,
     views_grid,
 )
-from stnlab.figures.frames import GAP, MOST, SIDE
+from stnlab.figures.frames import DENSITY
 from stnlab.reports.cells import Cell
 from stnlab.reports.results import Run
 from stnlab.reports.study import Row
 from stnlab.runs import CORNERS, Evaluation
-
-UNITS = {
-    "rotation": "circular std of the angle (degrees)",
-    "scale": "std of log2 of the scale",
-    "shift": "root mean square shift (pixels)",
-    "corners": "corner displacement (pixels)",
-}
-"""What is left of each parameter, as `rectification/<transformer>/<parameter>/residual` measures it."""
 
 
 @dataclass(frozen=True)
@@ -51,45 +46,45 @@ def reliability(row: Row) -> Figures:
         return
     interval = (row.ece.low, row.ece.high) if row.ece else None
     bins = reliability_bins(outcomes.confidence.ravel(), outcomes.correct.ravel())
-    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, interval)
+    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, interval, legend=False)
     scaled = [run for run in cell.finished if run.result and "temperature/value" in run.result.metrics]
     if scaled:
-        said = [_cooled(run) for run in scaled]
-        confidence, correct = (np.concatenate(parts) for parts in zip(*said, strict=True))
-        temperature = cell.mean("temperature/value")
-        ece = cell.mean("temperature/ece")
-        note = f"T = {temperature:.2f}"
-        yield "scaled", reliability_diagram(reliability_bins(confidence, correct), ece, cell.name, note=note)
+        cooled = _cooled(scaled, outcomes.indices)
+        bins = reliability_bins(cooled.confidence.ravel(), cooled.correct.ravel())
+        note, ece = f"T = {cell.mean('temperature/value'):.2f}", cell.mean("temperature/ece")
+        interval = _interval_of(scaled, cooled)
+        yield "scaled", reliability_diagram(bins, ece, cell.name, interval, note, legend=False)
 
 
-def _cooled(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    said = run.directory.predictions("test", ("logits", "labels", "indices"))
-    assert said is not None and run.result is not None
-    return confidences(said.logits / run.result.metrics["temperature/value"], said.labels)
+def _cooled(runs: Sequence[Run], indices: np.ndarray) -> Outcomes:
+    """What runs say of these test images after temperature scaling."""
+    found = []
+    for run in runs:
+        said = run.directory.predictions("test", ("logits", "labels", "indices"))
+        assert said is not None and run.result is not None
+        found.append(confidences(said.logits / run.result.metrics["temperature/value"], said.labels))
+    confidence, correct = (np.stack(parts) for parts in zip(*found, strict=True))
+    return Outcomes(tuple(run.seed for run in runs), indices, confidence, correct)
+
+
+def _interval_of(runs: Sequence[Run], cooled: Outcomes) -> tuple[float, float] | None:
+    """Of the ECE after temperature scaling: the one that a run has noted, over several seeds as `row.ece` is."""
+    if len(runs) > 1:
+        _, found = bootstrap([cooled])[0]
+        return found.low, found.high
+    metrics = runs[0].result.metrics if runs[0].result else {}
+    low, high = metrics.get("temperature/ece_low"), metrics.get("temperature/ece_high")
+    return None if low is None or high is None else (low, high)
 
 
 def rectified(row: Row) -> Figures:
-    """A chart for each transformer and each parameter that is measured for each class."""
-    names = sorted({name for run in row.cell.finished if run.result for name in run.result.metrics})
-    heads = dict.fromkeys(tuple(name.split("/")[1:3]) for name in names if name.startswith("rectification/"))
-    for number, parameter in heads:
-        prefix = f"rectification/{number}/{parameter}"
-        classes = [name.split("/")[3].removeprefix("class_") for name in names if name.startswith(f"{prefix}/class_")]
-        shown = {label: _spread(row.cell, f"{prefix}/class_{label}") for label in sorted(set(classes), key=_number)}
-        found = {label: spread for label, spread in [*shown.items(), ("all", _spread(row.cell, prefix))] if spread}
-        if shown and found:
-            title = row.cell.name + (f", transformer {int(number) + 1}" if len({one for one, _ in heads}) > 1 else "")
-            unit = UNITS.get(parameter, parameter)
-            yield f"{number}-{parameter}", rectification_chart(found, unit, title)
-
-
-def _spread(cell: Cell, prefix: str) -> tuple[float, float] | None:
-    before, after = cell.values(f"{prefix}/input"), cell.values(f"{prefix}/residual")
-    return (float(np.mean(before)), float(np.mean(after))) if before and after else None
-
-
-def _number(label: str) -> tuple[int, str]:
-    return (int(label), "") if label.isdigit() else (len(label), label)
+    """A chart for each transformer, of means over seeds."""
+    names = {name for run in row.cell.finished if run.result for name in run.result.metrics}
+    means = {name: float(np.mean(row.cell.values(name))) for name in sorted(names) if name.startswith("rectification/")}
+    found = spreads_of(means)
+    for number, spreads in found.items():
+        title = row.cell.name + (f", transformer {number + 1}" if len(found) > 1 else "")
+        yield f"{number}", rectification_chart(spreads, title)
 
 
 def class_means(row: Row) -> Figures:
@@ -132,9 +127,10 @@ def frames(row: Row) -> Figures:
         for number, seen in enumerate(found.views):
             before = evaluation.examples.before[number][: seen.shape[1]]
             parts = found.epochs, before, seen, found.corners[:, :, number]
-            width = min(seen.shape[1], MOST) * (SIDE + GAP) - GAP
             title = _title(row.cell, run, number, found.views)
-            yield f"{number}", Animation(frames_animation(*parts), last_frame(*parts), title, width)
+            still = last_frame(*parts)
+            width = Image.open(BytesIO(still)).width // DENSITY
+            yield f"{number}", Animation(frames_animation(*parts), still, title, width)
         return
 
 

@@ -19,11 +19,13 @@ def by_pose(rows: Sequence[Row], data: str) -> Figures:
         _name(row.cell, data): [poses_of(run.result.metrics) for run in row.cell.finished if run.result] for row in rows
     }
     parameters = dict.fromkeys(parameter for seeds in found.values() for one in seeds for parameter in one)
+    baselines = {id(row.baseline) for row in rows if row.baseline}
+    baseline = next((_name(row.cell, data) for row in rows if id(row.cell) in baselines), None)
     for parameter in parameters:
         curves: dict[str, list[PoseCurve]] = {
             name: [one[parameter] for one in seeds if parameter in one] for name, seeds in found.items()
         }
-        yield parameter, pose_curves(parameter, curves, data)
+        yield parameter, pose_curves(parameter, curves, data, baseline)
 
 
 def orbits(rows: Sequence[Row], data: str) -> Figures:
