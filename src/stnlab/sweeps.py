@@ -139,7 +139,7 @@ def launch_unfinished(
     outcomes = [_outcome(names[number], run, returned.get(number)) for number, run in enumerate(runs)]
     _sweep.outcomes += outcomes
     for outcome in outcomes:
-        if outcome.state == "failed" and outcome.run and outcome.run.state == "absent":
+        if outcome.state == "failed" and outcome.run and _state(outcome.run) == "absent":
             change_plan(outcome.run.path.parent, {}, fewer=[outcome.run.name])  # a wrong choice: it can never start
     return [_result(outcome) for outcome in outcomes]
 
@@ -173,8 +173,8 @@ def _launched(
 ) -> dict[int, JobReturn]:
     """Number of the job -> what it returned.
 
-    When a process is killed, say by the system for want of memory, joblib ends all that were at work: those are then
-    tried one by one, so that only the guilty one fails.
+    When a process is killed, say by the system for want of memory, joblib ends all of them: what is not finished is
+    then launched one by one, so that only the guilty one fails.
     """
     returned: dict[int, JobReturn] = {}
     batches = [pending] if pending else []
@@ -186,21 +186,21 @@ def _launched(
             ended = {number: _state(runs[number]) for number in batch}
             if len(batch) == 1:
                 returned[batch[0]] = _ended(JobError(KILLED))
-                if run := runs[batch[0]]:
+                if (run := runs[batch[0]]) and _state(run) == "running":
                     run.fail(KILLED, KILLED)
                 continue
             for number, state in ended.items():
                 if state in ("done", "failed"):
                     run = runs[number]
                     returned[number] = _ended(JobError(run.info["error"]) if run and state == "failed" else None)
-            waiting = [number for number, state in ended.items() if state not in ("done", "failed", "running")]
-            batches += [waiting] if waiting else []
-            batches += [[number] for number, state in ended.items() if state == "running"]
+            batches += [[number] for number, state in ended.items() if state not in ("done", "failed")]
     return returned
 
 
 def _state(run: RunDirectory | None) -> str:
-    return "absent" if run is None or run.damaged else run.state
+    if run is None:
+        return "absent"
+    return "damaged" if run.damaged else run.state
 
 
 def _ended(error: Exception | None) -> JobReturn:
@@ -223,7 +223,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
             alike.setdefault(outcome.reason, []).append(outcome)
     for reason, failed in alike.items():
         run = failed[0].run
-        where = f" (log: {run.error_log})" if run and run.state == "failed" else ""
+        where = f" (log: {run.error_log})" if run and _state(run) == "failed" else ""
         others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         lines.append(f"failed: {failed[0].name}{others}: {reason}{where}")
     return lines
@@ -301,7 +301,7 @@ def _outcome(name: str, run: RunDirectory | None, returned: JobReturn | None) ->
     """returned: None if the job was not launched, because its run was finished or another job's."""
     if returned is not None and returned.status is not JobStatus.COMPLETED:
         return Outcome(name, "failed", run, str(returned._return_value))
-    trained = returned is not None and (run is None or run.state == "done")  # not if busy=skip found it busy
+    trained = returned is not None and (run is None or _state(run) == "done")  # not if busy=skip found it busy
     return Outcome(name, "done" if trained else "skipped", run)
 
 
@@ -319,6 +319,6 @@ def _result(outcome: Outcome) -> JobReturn:
 
     result = JobReturn()
     result.status = JobStatus.COMPLETED
-    finished = outcome.run is not None and outcome.run.state == "done"
+    finished = _state(outcome.run) == "done"
     result.return_value = objective(outcome.run) if outcome.run and finished else float("nan")
     return result
