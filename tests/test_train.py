@@ -29,7 +29,7 @@ WRONG = [
         "placement=inptu: no such choice; did you mean input? (choices: deep, input, none, parallel, separate, "
         "shared, stacked)",
     ),
-    ("logger=[wandb,foo]", "logger=foo: no such choice (choices: csv, none, tensorboard, wandb)"),
+    ("logger=[wandb,foo]", "logger=foo: no such choice (choices: csv, mlflow, none, tensorboard, wandb)"),
     ("placement=none placement.detph=1", "placement.detph: no such key; there are no options here"),
     (
         "placement=deep placement.detph=1",
@@ -182,7 +182,7 @@ def test_help_is_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path):
 
 
 def test_a_users_own_backbone_and_transform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "own_parts.py").write_text(
         "import torch\n"
         "from torch import nn\n"
         "from stnlab.geometry.maps import AffineMap\n"
@@ -195,7 +195,10 @@ def test_a_users_own_backbone_and_transform(tmp_path: Path, monkeypatch: pytest.
         "    def __call__(self, theta, aspect=1.0):\n"
         "        return AffineMap(torch.cat([torch.eye(2).expand(len(theta), 2, 2), theta.float()[:, :, None]], 2))\n"
     )
-    for group, text in (("backbone", "_target_: mine.tiny\nwidth: 4\n"), ("transform", "_target_: mine.Shift\n")):
+    for group, text in (
+        ("backbone", "_target_: own_parts.tiny\nwidth: 4\n"),
+        ("transform", "_target_: own_parts.Shift\n"),
+    ):
         (tmp_path / "conf" / group).mkdir(parents=True)
         (tmp_path / "conf" / group / "own.yaml").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)

@@ -84,7 +84,7 @@ def test_an_evaluation_in_other_batches_finds_the_same(train: Train, mnist_root:
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("eval_batch_size: 70", "eval_batch_size: 1000"))
     trainer = {"_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devices": 1, "threads": 1}
-    again = evaluate_run(run, {"trainer": {**trainer, "precision": "32-true"}, "root": str(mnist_root)})
+    again = evaluate_run(run, {"trainer": {**trainer, "precision": "32-true"}, "root": str(mnist_root)}).metrics
     assert again == pytest.approx(run.metrics, rel=1e-5, abs=1e-6)
     for number in range(2):
         for name in ("outside", "blank", "theta_spread", "theta_drift"):

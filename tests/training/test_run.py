@@ -76,7 +76,8 @@ def test_a_streamed_run_is_the_same_run_with_the_same_results(train: Train):
     assert (streamed.path / "metrics.csv").read_bytes() == (held.path / "metrics.csv").read_bytes()
     assert (streamed.path / "metrics.json").read_bytes() == (held.path / "metrics.json").read_bytes()
     assert np.array_equal(streamed.evaluation().examples.images, held.evaluation().examples.images)
-    assert multiprocessing.active_children() == []
+    # workers of the data are gone; joblib keeps its own, of another test's sweep, for the next one
+    assert not [one for one in multiprocessing.active_children() if "Loky" not in one.name]
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(train: Train, monkeypatch: pytest.MonkeyPatch):
