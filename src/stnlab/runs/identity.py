@@ -46,6 +46,12 @@ def normalise(config: Config) -> Config:
         unused = ("transform", "localizer", "sampler")
     elif kept["transform"].get("_target_") in WITHOUT_LOCALIZER:
         unused = ("localizer",)
+        kept["placement"].pop("localizers", None)
+    elif isinstance(own := kept["placement"].get("localizers"), dict):
+        own = {str(depth): node for depth, node in own.items() if node is not None}
+        kept["placement"]["localizers"] = own or None
+        if own.keys() == {str(depth) for depth in kept["placement"]["depths"]}:
+            unused = ("localizer",)
     for group in unused:
         kept.pop(group, None)
         kept["choices"].pop(group, None)
