@@ -68,8 +68,8 @@ def timm(
     first: list[nn.Module] = []
     if pixels is not None:
         if min(input_shape[1:]) <= pixels:
-            shape = "x".join(map(str, input_shape))
-            raise StnlabError(f"localizer.pixels={pixels}: the input is {shape} and can only get smaller; give null")
+            given = "x".join(map(str, input_shape))
+            raise StnlabError(f"localizer.pixels={pixels}: the input is {given} and can only get smaller; give null")
         first = [nn.AdaptiveAvgPool2d(pixels)]
         input_shape = (input_shape[0], pixels, pixels)
     try:

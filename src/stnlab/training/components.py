@@ -59,11 +59,11 @@ def build_network(config: Config, data: ImageData) -> Network:
             return _as(of, build(node, role, input_shape=input_shape, outputs=outputs), role)
 
     def make_localizer(site: Site, input_shape: Shape, outputs: int) -> Any:
+        if site.localizer is None:
+            return make("localizer", nn.Module, config["localizer"], outputs, input_shape)
         try:
-            return make("localizer", nn.Module, site.localizer or config["localizer"], outputs, input_shape)
+            return make("localizer", nn.Module, site.localizer, outputs, input_shape)
         except StnlabError as error:
-            if site.localizer is None:
-                raise
             raise StnlabError(f"placement.localizers.{site.depth}: {error}") from error
 
     with seeded(config["seed"], "init", "rest"):
