@@ -14,10 +14,10 @@ class SpatialTransformer(nn.Module):
 
     features: stages between what is warped and what is localised on (none: the same). localizer: those features to
     theta [N, transform.parameters]; None for a transform without parameters. background: [C], what lies outside the
-    input. size: (height, width) of the view, None for that of the input.
+    input; None: zero. size: (height, width) of the view, None for that of the input.
     """
 
-    background: Tensor
+    background: Tensor | None
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class SpatialTransformer(nn.Module):
         own_features: bool,
         localizer: nn.Module | None,
         transform: Transform,
-        background: Tensor,
+        background: Tensor | None,
         sampler: Sampler,
         iterations: int = 1,
         size: Size | None = None,
