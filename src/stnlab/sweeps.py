@@ -85,9 +85,7 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
         try:
             config = to_config(composed)
             if config["cells"]:
-                raise StnlabError(
-                    f"cells={config['cells']}: one run has no cells; choose a study of some, ablation=..."
-                )
+                raise StnlabError("cells: one run has none of them; choose a study of some, ablation=...")
             task(config)
         except Exception as error:
             raised.append(error)  # raised here, Hydra would print a line of its own
