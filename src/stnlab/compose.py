@@ -1,7 +1,7 @@
 """Command lines to configurations, by Hydra; its errors to one line each."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ GROUPS = (
 )
 FLAGS = {"--multirun": False, "--cfg": True, "--config-dir": True, "--resolve": False, "--package": True}
 """Which of them take a value."""
+
+
+def for_size(size: Any, values: Mapping[Any, Any]) -> Any:
+    """What files of `conf/` write as `${for_size:<pixels>,{28: a, 42: b}}`: the value of that size, or the first."""
+    return values[size] if size in values else next(iter(values.values()))
+
+
+OmegaConf.register_new_resolver("for_size", for_size, replace=True)
 
 
 def conf_directory() -> Path:

@@ -83,7 +83,10 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
             _job_of_a_sweep(task, to_config(composed))
             return
         try:
-            task(to_config(composed))
+            config = to_config(composed)
+            if config["cells"]:
+                raise StnlabError("cells: one run has none of them; choose a study of some, ablation=...")
+            task(config)
         except Exception as error:
             raised.append(error)  # raised here, Hydra would print a line of its own
 

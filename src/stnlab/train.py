@@ -57,8 +57,9 @@ def check_settings(config: Config) -> None:
     types: dict[str, Any] = {"seed": Annotated[int, Ge(0), Lt(2**63)], "study": str, "runs_dir": str, "fresh": bool}
     types |= {"busy": Literal["wait", "skip"], "checkpoint_seconds": Annotated[float, Gt(0)]}
     types |= dict.fromkeys(CHOSEN, dict[str, Any]) | dict.fromkeys(COLLECTED, dict[str, dict[str, Any]])
-    types |= {"evaluation": dict[str, Any], "choices": dict[str, Any], "overrides": list[str]}
-    config |= {key: config.get(key) or {} for key in COLLECTED} | {"study": str(config.get("study") or "")}
+    types |= {"evaluation": dict[str, Any], "choices": dict[str, Any], "overrides": list[str], "cells": list[str]}
+    config |= {key: config.get(key) or {} for key in COLLECTED}
+    config |= {"study": str(config.get("study") or ""), "cells": config.get("cells") or []}
     for key in config:
         if key not in types:
             raise StnlabError(f"{key}: no such key{nearest(key, set(types) - {'choices'})}")

@@ -113,7 +113,7 @@ def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     groups = [*GROUPS, *sorted({group for config in configs for group in config} - {*GROUPS, "choices", "seed"})]
     for group in groups:
         choices = {value_at(config, group) for config in configs}
-        sections = {_text(config.get(group)) for config in configs}
+        sections = {text(config.get(group)) for config in configs}
         if len(sections) > 1 and len(choices - UNUSED.get(group, set())) > 1:
             columns.append(group)
         nested: list[str] = []
@@ -133,7 +133,7 @@ def value_at(config: Mapping[str, Any], column: str) -> str:
         return str(config["choices"][group])
     section = config.get(group, {})
     if column == group:
-        return ABSENT if isinstance(section, Mapping) else _text(section)
+        return ABSENT if isinstance(section, Mapping) else text(section)
     return flat(section, group).get(column, ABSENT)
 
 
@@ -144,12 +144,12 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
 def flat(section: Any, prefix: str = "") -> dict[str, str]:
     """`prefix.key.key` -> value as text; a list is one value."""
     if not isinstance(section, Mapping):
-        return {prefix: _text(section)}
+        return {prefix: text(section)}
     dotted = f"{prefix}." if prefix else ""
     return {name: text for key, value in section.items() for name, text in flat(value, f"{dotted}{key}").items()}
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 

@@ -42,7 +42,8 @@ def to_latex(report: Report, grid: Grid | None, measures: Sequence[Measure]) -> 
     for measure in measures if grid else ():
         lines += _grid_table(report, grid, measure) if grid else []
     lines += _whole_table(report)
-    for section in (comparisons(report), *families(report)):
+    beside = [section for section, _ in report.beside.tables] if report.beside else []
+    for section in (comparisons(report), *beside, *families(report)):
         lines += _section_tables(report, section) if section else []
     return "\n".join([*lines, ""]).encode()
 

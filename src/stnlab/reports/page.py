@@ -80,6 +80,7 @@ def to_page(
         comparison_notes=wording.comparison_notes(report),
         answers=answers(report),
         not_compared=wording.not_compared(report),
+        beside=report.beside.tables if report.beside else [],
         families=families(report),
         problems=wording.problems(report),
         pictures=pictures.sections,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import Comparison, Interval
@@ -13,6 +13,9 @@ from stnlab.reports.inference import PairFindings, infer
 from stnlab.reports.missing import missing_cells, missing_seeds
 from stnlab.reports.results import Run
 from stnlab.runs import code_version, find_runs
+
+if TYPE_CHECKING:
+    from stnlab.reports.beside import BesidePapers
 
 FEW_SEEDS = 5
 
@@ -49,7 +52,8 @@ class Row:
 @dataclass(frozen=True)
 class Report:
     """Everything a table or a page shows. columns: what varies. missing: combinations of it that no run is of.
-    unreadable: run -> why it is in no cell. notes: what holds for the study as a whole. folder: where it is written."""
+    unreadable: run -> why it is in no cell. notes: what holds for the study as a whole. folder: where it is written.
+    beside: what papers say of it."""
 
     studies: list[Path]
     columns: list[str]
@@ -58,6 +62,7 @@ class Report:
     missing: list[Labels] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    beside: "BesidePapers | None" = None
 
     @property
     def name(self) -> str:

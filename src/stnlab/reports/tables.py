@@ -71,12 +71,13 @@ def to_csv(report: Report) -> bytes:
     no detail, under their names there, as means over seeds; numbers to the last digit."""
     buffer = io.StringIO()
     more = scalars(report)
-    writer = csv.DictWriter(buffer, [*report.columns, *CSV_COLUMNS, *more], lineterminator="\n")
+    columns = [*CSV_COLUMNS, *(report.beside.csv_columns() if report.beside else ()), *more]
+    writer = csv.DictWriter(buffer, [*report.columns, *columns], lineterminator="\n")
     writer.writeheader()
     for row in report.rows:
         means = {name: row.cell.mean(name) for name in more if row.cell.values(name)}
         labels = {column: "" if value == ABSENT else value for column, value in row.cell.labels.items()}
-        writer.writerow(labels | _csv_values(row) | means)
+        writer.writerow(labels | _csv_values(row) | (report.beside.csv_values(row) if report.beside else {}) | means)
     return buffer.getvalue().encode()
 
 
@@ -143,6 +144,8 @@ def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Mea
     if found := comparisons(report):
         lines += [*_section_lines(found), *(f"{line}  " for line in wording.comparison_notes(report)), ""]
     lines += [f"- {sentence}" for sentence in (*answers(report), *wording.not_compared(report))]
+    for section, notes in report.beside.tables if report.beside else ():
+        lines += ["", *_section_lines(section), *(f"{line}  " for line in notes)]
     for section in families(report):
         lines += ["", *_section_lines(section)]
     lines += ["", *report.notes] if report.notes else []
