@@ -145,10 +145,11 @@ def _collapsed(cell: Cell) -> str:
 
 
 def answers(report: Report) -> list[str]:
-    """One sentence each, as far as there are measures: is a transformer better calibrated, what does temperature
-    scaling do, where is a network overconfident, is rotation undone. Names between backticks."""
+    """One sentence each, as far as there are measures: is a transformer better calibrated, is it better than a network
+    as large, what does temperature scaling do, where is a network overconfident, is rotation undone. Names between
+    backticks."""
     rows = [row for row in report.rows if row.cell.finished]
-    said = (_calibrated(rows), _scaled(rows), _overconfident(rows), *_undone(rows), _unscaled(rows))
+    said = (_calibrated(rows), _beyond_size(rows), _scaled(rows), _overconfident(rows), *_undone(rows), _unscaled(rows))
     return [one for one in said if one]
 
 
@@ -168,6 +169,28 @@ def _calibrated(rows: Sequence[Row]) -> str:
     fewest = min(found.error.n_seeds for _, found in compared)
     return (
         f"Better calibrated than the baseline (ECE, p < 0.05)? {', '.join(parts) or 'Not shown'}; "
+        f"{len(compared)} compared{wording.few_seeds(fewest)}."
+    )
+
+
+def _beyond_size(rows: Sequence[Row]) -> str:
+    """Is what a transformer gains more than its parameters would?"""
+    compared = [(row.cell.name, row.against_control) for row in rows if row.against_control]
+    if not compared:
+        return ""
+    parts = []
+    for measure, better, worse in (
+        ("error", "less error", "more error"),
+        ("ece", "better calibrated", "worse calibrated"),
+    ):
+        found = [(name, getattr(one, measure)) for name, one in compared]
+        sure = [(name, one.difference < 0) for name, one in found if one.p_holm < wording.SIGNIFICANT]
+        for what, wanted in ((better, True), (worse, False)):
+            names = [name for name, lower in sure if lower == wanted]
+            parts += [f"{what} in {_named(names)}"] if names else []
+    fewest = min(found.error.n_seeds for _, found in compared)
+    return (
+        f"Against a network as large (p < 0.05): {'; '.join(parts) or 'no difference shown'}; "
         f"{len(compared)} compared{wording.few_seeds(fewest)}."
     )
 

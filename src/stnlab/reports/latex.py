@@ -1,5 +1,6 @@
 """The results for a paper: LaTeX tables in the style of booktabs."""
 
+import math
 from collections.abc import Sequence
 
 from stnlab.reports.families import families
@@ -7,7 +8,7 @@ from stnlab.reports.measures import Measure
 from stnlab.reports.pivot import Grid, Place, grid_texts
 from stnlab.reports.sections import Section, comparisons
 from stnlab.reports.study import Report
-from stnlab.reports.tables import OWN, best_cells, numbers
+from stnlab.reports.tables import best_cells, numbers, own_columns
 
 MOST_COLUMNS = 7
 LONG = 45
@@ -28,6 +29,8 @@ ESCAPES = {
     "\N{MULTIPLICATION SIGN}": r"$\times$",
 }
 NEWLINE = r" \\"
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
+"""Begins a box that is made as narrow as the text if it is wider."""
 
 
 def escape(text: str) -> str:
@@ -38,7 +41,7 @@ def escape(text: str) -> str:
 def to_latex(report: Report, grid: Grid | None, measures: Sequence[Measure]) -> bytes:
     """A grid for each measure, if there is a grid; the cells; comparisons; what else is measured. The best is bold. Of
     more than MOST_COLUMNS columns a table is several, each beginning with what names its rows."""
-    lines = [r"% Needs \usepackage{booktabs}, \usepackage{adjustbox} and, for long tables, \usepackage{longtable}.", ""]
+    lines = [r"% Needs \usepackage{booktabs}, \usepackage{graphicx} and, for long tables, \usepackage{longtable}.", ""]
     for measure in measures if grid else ():
         lines += _grid_table(report, grid, measure) if grid else []
     lines += _whole_table(report)
@@ -63,16 +66,16 @@ def _place(place: Place) -> str:
 
 
 def _whole_table(report: Report) -> list[str]:
-    marked = best_cells(report)
+    own, marked = own_columns(report), best_cells(report)
     body = []
     for number, row in enumerate(report.rows):
-        cells = [escape(row.cell.name)]
-        for column, (value, span) in zip(OWN, numbers(row)[: len(OWN)], strict=True):
-            strong = bool(value) and number in marked.get(column, ())
-            cells.append(_place(Place(value, span, best=strong)))
+        cells, values = [escape(row.cell.name)], numbers(row)
+        for column in own:
+            strong = bool(values[column][0]) and number in marked.get(column, ())
+            cells.append(_place(Place(*values[column], best=strong)))
         body.append(cells)
     caption = f"Study {report.name}: means over n seeds; 95% intervals of error and ECE; gap in points."
-    return _tables(1, [escape(name) for name in ("cell", *OWN)], body, caption)
+    return _tables(1, [escape(name) for name in ("cell", *own)], body, caption)
 
 
 def _section_tables(report: Report, section: Section) -> list[str]:
@@ -84,11 +87,12 @@ def _section_tables(report: Report, section: Section) -> list[str]:
 
 
 def _tables(words: int, header: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> list[str]:
-    """One table, or several of as many columns as fit."""
-    most = max(1, MOST_COLUMNS - words)
+    """One table, or several of about as many columns each, as few as fit."""
+    most, others = max(1, MOST_COLUMNS - words), max(1, len(header) - words)
+    step = math.ceil(others / math.ceil(others / most))
     lines = []
-    for start in range(words, max(len(header), words + 1), most):
-        shown = [*range(words), *range(start, min(start + most, len(header)))]
+    for start in range(words, words + others, step):
+        shown = [*range(words), *range(start, min(start + step, len(header)))]
         rows = [[row[column] for column in shown] for row in body]
         columns = "l" * words + "r" * (len(shown) - words)
         lines += [*_table(columns, [header[column] for column in shown], rows, caption), ""]
@@ -103,5 +107,4 @@ def _table(columns: str, header: Sequence[str], body: Sequence[Sequence[str]], c
         return [*opening, r"\toprule", head, r"\midrule", r"\endhead", *rows, r"\bottomrule", r"\end{longtable}"]
     opening = [r"\begin{table}", r"\centering", r"\footnotesize", rf"\caption{{{escape(caption)}}}"]
     inner = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
-    fitted = [r"\begin{adjustbox}{max width=\textwidth}", *inner, r"\end{tabular}", r"\end{adjustbox}"]
-    return [*opening, *fitted, r"\end{table}"]
+    return [*opening, FITTED, *inner, r"\end{tabular}}", r"\end{table}"]

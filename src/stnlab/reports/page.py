@@ -20,7 +20,7 @@ from stnlab.reports.pivot import Grid, Key, grid_texts
 from stnlab.reports.results import Run
 from stnlab.reports.sections import comparisons
 from stnlab.reports.study import Report, code_name
-from stnlab.reports.tables import OWN, best_cells, numbers
+from stnlab.reports.tables import best_cells, numbers, own_columns
 
 MOST_SHOWN = 12
 """Sentences, rows, problems that a page shows without being asked for more."""
@@ -59,7 +59,7 @@ def to_page(
 
     pages: path of a run -> relative address of its page. options: what the report was asked for, to ask for it again.
     """
-    marked = best_cells(report)
+    own, marked = own_columns(report), best_cells(report)
     page = templates().get_template("study.html.j2")
     alike = _alike(report.runs)
     commands = [command(row.cell, row.cell.runs, row.cell.runs[0].study, alike) for row in report.rows]
@@ -69,9 +69,9 @@ def to_page(
         grid=grid,
         rows_begin=_beginnings(grid.rows) if grid else {},
         grids=[(measure, grid_texts(report, grid, measure)) for measure in measures] if grid else [],
-        numbers=OWN,
+        numbers=own,
         table=[
-            (row, [(shown, number in marked.get(name, ())) for name, shown in zip(OWN, numbers(row), strict=False)])
+            (row, [(numbers(row)[name], number in marked.get(name, ())) for name in own])
             for number, row in enumerate(report.rows)
         ],
         coverage=wording.coverage(report, [measure.name for measure in measures]),
