@@ -10,6 +10,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
+from stnlab.evaluation.seeds import FEWEST
 from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT, GROUPS, Cell, flat, value_at
 from stnlab.reports.families import answers, families
@@ -39,6 +40,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["file"] = _file
+    environment.filters["unbroken"] = wording.unbroken
     return environment
 
 
@@ -85,7 +87,8 @@ def to_page(
         pictures=pictures.sections,
         scaled=any(one.file.endswith("-scaled") for one in pictures.sections.get("reliability", [])),
         left_out=pictures.left_out,
-        several=any(len(row.cell.finished) > 1 for row in report.rows),
+        seeds=max(len(row.cell.finished) for row in report.rows),
+        few=FEWEST,
         datasets=len({value_at(row.cell.config, "data") for row in report.rows}),
         facts=facts(report.runs),
         commands=commands,

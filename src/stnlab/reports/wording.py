@@ -1,5 +1,6 @@
 """Numbers and findings in words: the same in the terminal, in Markdown and on the page."""
 
+import re
 from collections.abc import Sequence
 
 from stnlab.reports.cells import ABSENT, Cell
@@ -23,6 +24,11 @@ def percent(fraction: float, signed: bool = False) -> str:
 def span(low: float, high: float, signed: bool = False) -> str:
     """`1.83 to 2.40`, in percent or points."""
     return f"{percent(low, signed)} to {percent(high, signed)}"
+
+
+def unbroken(heading: str) -> str:
+    """A heading whose units stay with what they are of: `agreement %` breaks before neither."""
+    return re.sub(r" (?=%|\d|px|points)", "\N{NO-BREAK SPACE}", heading)
 
 
 def p_value(p: float) -> str:
