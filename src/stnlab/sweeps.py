@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from stnlab.compose import Config, checked_flags, conf_directory, explain, to_config
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
 from stnlab.runs.plan import Planned, change_plan
@@ -162,10 +162,12 @@ def _pending(runs: Sequence[RunDirectory | None], fresh: bool) -> list[int]:
     seen: set[Path] = set()
     pending = []
     for number, run in enumerate(runs):
-        if run is not None and not fresh and not run.damaged and run.state == "done":
+        if run is not None and not fresh and run.finished:
             print(f"{run.path}: done already; {run.summary}", flush=True)
         elif run is None or run.path not in seen:
             pending.append(number)
+            if run is not None and fresh:
+                run.renew()  # or, interrupted before it comes to this one, it would be taken for done
         if run is not None:
             seen.add(run.path)
     return pending
@@ -203,7 +205,9 @@ def _launched(
 def _state(run: RunDirectory | None) -> str:
     if run is None:
         return "absent"
-    return "damaged" if run.damaged else run.state
+    if run.damaged:
+        return "damaged"
+    return "to renew" if run.to_renew else run.state
 
 
 def _ended(error: Exception | None) -> JobReturn:
@@ -239,11 +243,12 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
         gc.collect()  # Lightning's objects hold each other, and the next job needs their memory
         return
     except Exception as error:
-        if not isinstance(error, StnlabError):
+        line = one_line(error)
+        if line is None:
             traceback.print_exception(error)
         overrides = " ".join(HydraConfig.get().overrides.task)
-        reason = f"{type(error).__name__}: {error}" if not isinstance(error, StnlabError) else str(error)
-        print(f"failed: {overrides}: {error}", file=sys.stderr, flush=True)
+        reason = line or f"{type(error).__name__}: {error}"
+        print(f"failed: {overrides}: {line or error}", file=sys.stderr, flush=True)
     gc.collect()  # the frames of the error held the job's tensors
     raise JobError(reason.strip().split("\n", maxsplit=1)[0])
 

@@ -32,11 +32,16 @@ def launch(config: Config, run: RunDirectory) -> None:
         return
     check_run(config)
     with run.lock(wait=config["busy"] == "wait"):
-        if config["fresh"]:
+        if config["fresh"] or run.to_renew:
             run.clear()  # here, or a worker might look for the old checkpoint before another has cleared it
-        elif run.state == "done":
+        elif run.finished:
             return  # the process that this one waited for has trained it
         _run_processes(config | {"fresh": False}, run, processes)
+
+
+def _same_imports() -> dict[str, str]:
+    """Environment of a process that imports what this one does, wherever it is started."""
+    return {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path), "PYTHONSAFEPATH": "1"}
 
 
 def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
@@ -47,7 +52,7 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         done = subprocess.run(
             [*torchrun, "-m", "stnlab.training.worker", str(file), str(os.getpid())],
-            env={**os.environ, "OMP_NUM_THREADS": share},
+            env={**os.environ, "OMP_NUM_THREADS": share, **_same_imports()},
             check=False,
         )
     if done.returncode != 0 or run.state != "done":

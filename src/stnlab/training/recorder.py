@@ -1,5 +1,6 @@
 """Keeps a run as it goes: history, timings and checkpoints."""
 
+import io
 import math
 import os
 import time
@@ -9,9 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stnlab.runs.directory import RunDirectory
-from stnlab.runs.files import Row
+from stnlab.runs.files import Row, write_bytes
 from stnlab.training.classifier import Classifier
 from stnlab.training.running_health import GRADIENTS, VALIDATED
 
@@ -122,6 +124,17 @@ class Recorder(Checkpoint):
                 torch.cuda.synchronize()
             self.train_seconds += time.perf_counter() - self._started
             self._started = None
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints as all other files of a run are: whole or not at all, errors in one line. Lightning's own way
+    leads through the system's temporary folder, where a killed process leaves its half behind."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(Path(path), buffer.getbuffer())
 
 
 def _replace_by_link(source: Path, target: Path) -> None:
