@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from stnlab.choices import build
@@ -25,6 +26,7 @@ from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import load_checkpoint
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder
+from stnlab.training.stopping import Stopper
 from stnlab.training.summary import summarise
 from stnlab.training.tracking import publish, tracked
 
@@ -41,10 +43,12 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
-    recorder = Recorder(run, config["checkpoint_seconds"])
+    stopper = Stopper()
+    recorder = Recorder(run, config["checkpoint_seconds"], stopper)
     frames = FrameRecorder(components.module.network, components.data)
+    callbacks = [CollapseNotice(run), frames, recorder, stopper]
     given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"])}
-    trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
+    trainer = build_trainer(config, components, given, callbacks)
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
@@ -52,7 +56,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
         begun = run.state in ("running", "failed") and not config["fresh"]
         if begun and (named := run.info.get("id") or given["id"]) != given["id"]:
             given["id"] = named  # by the process that this one waited for, and that has died
-            trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
+            trainer = build_trainer(config, components, given, callbacks)
         if first:
             if config["fresh"]:
                 run.clear()
@@ -65,9 +69,10 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             with tracked(trainer.loggers, run) if first else _nothing():
                 _fit_and_test(run, components, trainer, recorder, frames)
         except SystemExit as stop:
-            # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
-            raise KeyboardInterrupt from stop
+            raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
         except Exception as error:
+            if stopper.asked:  # workers of the data got the signal, too, and are missed
+                raise KeyboardInterrupt from error
             if first and run.state != "done":  # a logger may fail when all results are written
                 try:
                     run.fail(_first_line(error), "".join(traceback.format_exception(error)))
@@ -107,7 +112,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer with the loggers, callbacks and length that the configuration names.
 
-    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take.
+    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take. Processes are ours or torchrun's:
+    by itself Lightning would take each task of a SLURM job for one of them, and requeue the job from a signal handler.
     """
     recipe = components.module.recipe
     check_devices(config["trainer"])
@@ -131,6 +137,7 @@ def build_trainer(
             enable_model_summary=False,
             enable_progress_bar="progress" in config["callbacks"],
             use_distributed_sampler=False,
+            plugins=None if TorchElasticEnvironment.detect() else LightningEnvironment(),
         )
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {_first_line(error)}") from error
