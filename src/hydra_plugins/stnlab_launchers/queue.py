@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -127,7 +127,9 @@ class Queue(Launcher):
             raise
         return [watch.returned.get(number) or JobReturn() for number in range(len(runs))]  # unknown: still queued
 
-    def _submit(self, executor: "submitit.Executor", batch: Sequence[int], arguments: Sequence[tuple[Any, ...]]) -> Jobs:
+    def _submit(
+        self, executor: "submitit.Executor", batch: Sequence[int], arguments: Sequence[tuple[Any, ...]]
+    ) -> Jobs:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         from stnlab.errors import StnlabError

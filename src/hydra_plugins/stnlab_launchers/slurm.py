@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt
+from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from hydra_plugins.stnlab_launchers.queue import Jobs, Queue, checked
@@ -126,7 +127,11 @@ class Slurm(Queue):
         known = _queue() or {}
         notes = files.read_json(folder / NOTES) if (folder / NOTES).exists() else {}
         notes = {run: job for run, job in notes.items() if job in known}
-        notes |= {str(run.path.absolute()): jobs[number].job_id for number, run in enumerate(runs) if run is not None and number in jobs}
+        notes |= {
+            str(run.path.absolute()): jobs[number].job_id
+            for number, run in enumerate(runs)
+            if run is not None and number in jobs
+        }
         files.write_json(folder / NOTES, notes)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from stnlab.choices import build
 from stnlab.errors import StnlabError
@@ -112,8 +112,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer with the loggers, callbacks and length that the configuration names.
 
-    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take. Processes are ours or torchrun's:
-    by itself Lightning would take each task of a SLURM job for one of them, and requeue the job from a signal handler.
+    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take. Processes are ours or
+    torchrun's: by itself Lightning would take each task of a SLURM job for one, and requeue the job in a handler.
     """
     recipe = components.module.recipe
     check_devices(config["trainer"])
@@ -137,10 +137,12 @@ def build_trainer(
             enable_model_summary=False,
             enable_progress_bar="progress" in config["callbacks"],
             use_distributed_sampler=False,
-            plugins=None if TorchElasticEnvironment.detect() else LightningEnvironment(),
+            plugins=[TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()],
         )
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {_first_line(error)}") from error
+    # With max_steps, Lightning takes the end of an epoch for its middle when a run goes on, and ends the epoch twice.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
 
 
