@@ -50,13 +50,18 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         file = Path(folder) / "config.json"
         file.write_text(json.dumps(config))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        done = subprocess.run(
+        processes_of_run = subprocess.Popen(
             [*torchrun, "-m", "stnlab.training.worker", str(file), str(os.getpid())],
             env={**os.environ, "OMP_NUM_THREADS": share, **_same_imports()},
-            check=False,
         )
-    if done.returncode != 0 or run.state != "done":
+        try:
+            status = processes_of_run.wait()
+        except KeyboardInterrupt:
+            processes_of_run.terminate()  # torchrun passes it on, and each finishes its step and keeps it
+            processes_of_run.wait()
+            raise
+    if status != 0 or run.state != "done":
         if run.state == "running":  # a process that was killed could not say so
-            run.fail(f"a process ended with status {done.returncode}", "its output went to the terminal\n")
-        reason = run.info["error"] if run.state == "failed" else f"exit status {done.returncode}"
+            run.fail(f"a process ended with status {status}", "its output went to the terminal\n")
+        reason = run.info["error"] if run.state == "failed" else f"exit status {status}"
         raise StnlabError(f"a process of this run failed ({reason}); its output is above")

@@ -11,6 +11,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from stnlab.choices import build
 from stnlab.errors import StnlabError
@@ -26,6 +28,7 @@ from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import checkpoint_to_go_on_from
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder, WholeCheckpoints
+from stnlab.training.stopping import Stopper
 from stnlab.training.summary import summarise
 from stnlab.training.tracking import publish, tracked
 
@@ -42,10 +45,12 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
-    recorder = Recorder(run, config["checkpoint_seconds"])
+    stopper = Stopper()
+    recorder = Recorder(run, config["checkpoint_seconds"], stopper)
     frames = FrameRecorder(components.module.network, components.data)
+    callbacks = [CollapseNotice(run), frames, recorder, stopper]
     given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"] or run.to_renew)}
-    trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
+    trainer = build_trainer(config, components, given, callbacks)
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
@@ -56,7 +61,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
         begun = not fresh and run.state != "absent"
         if begun and (named := run.info.get("id") or given["id"]) != given["id"]:
             given["id"] = named  # by the process that this one waited for, and that has died
-            trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
+            trainer = build_trainer(config, components, given, callbacks)
         if first:
             if fresh:
                 run.clear()
@@ -67,9 +72,10 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             with tracked(trainer.loggers, run) if first else _nothing():
                 _fit_and_test(run, components, trainer, recorder, frames)
         except SystemExit as stop:
-            # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
-            raise KeyboardInterrupt from stop
+            raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
         except Exception as error:
+            if stopper.asked:  # workers of the data got the signal, too, and are missed
+                raise KeyboardInterrupt from error
             if first and run.state != "done":  # a logger may fail when all results are written
                 try:
                     run.fail(_first_line(error), "".join(traceback.format_exception(error)))
@@ -107,7 +113,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer with the loggers, callbacks and length that the configuration names.
 
-    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take.
+    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take. Processes are ours or
+    torchrun's: by itself Lightning would take each task of a SLURM job for one, and requeue the job in a handler.
     """
     recipe, accumulated = components.module.recipe, config["trainer"].get("accumulate_grad_batches", 1)
     check_devices(config["trainer"])
@@ -132,9 +139,12 @@ def build_trainer(
             enable_model_summary=False,
             enable_progress_bar="progress" in config["callbacks"],
             use_distributed_sampler=False,
+            plugins=[TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()],
         )
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {_first_line(error)}") from error
+    # With max_steps, Lightning takes the end of an epoch for its middle when a run goes on, and ends the epoch twice.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
 
 
