@@ -10,9 +10,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from stnlab.choices import build
 from stnlab.errors import StnlabError
@@ -122,11 +122,11 @@ def build_trainer(
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
     hide_notices()
+    processes = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
     try:
         trainer: pl.Trainer = build(
             options,
             "trainer",
-            plugins=[WholeCheckpoints()],
             logger=loggers,
             callbacks=[*chosen, *callbacks],
             max_epochs=recipe.epochs if recipe.epochs is not None else -1,
@@ -139,7 +139,7 @@ def build_trainer(
             enable_model_summary=False,
             enable_progress_bar="progress" in config["callbacks"],
             use_distributed_sampler=False,
-            plugins=[TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()],
+            plugins=[WholeCheckpoints(), processes],
         )
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {_first_line(error)}") from error
