@@ -1,7 +1,7 @@
 """Command lines to configurations, by Hydra; its errors to one line each."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ GROUPS = (
 )
 FLAGS = {"--multirun": False, "--cfg": True, "--config-dir": True, "--resolve": False, "--package": True}
 """Which of them take a value."""
+
+
+def for_size(size: Any, values: Mapping[Any, Any]) -> Any:
+    """What files of `conf/` write as `${for_size:<pixels>,{28: a, 42: b}}`: the value of that size, or the first."""
+    return values[size] if size in values else next(iter(values.values()))
+
+
+OmegaConf.register_new_resolver("for_size", for_size, replace=True)
 
 
 def conf_directory() -> Path:
@@ -75,6 +83,15 @@ def checked_flags(arguments: Sequence[str]) -> list[str]:
     if not showing and {"--resolve", "--package"} & {flag.partition("=")[0] for flag in flags}:
         raise StnlabError("--resolve and --package say how --cfg shows a configuration; add --cfg job")
     return flags + overrides
+
+
+def folders_and_overrides(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
+    """What `--config-dir` names, and the overrides. Raises StnlabError for any other flag."""
+    words = checked_flags(arguments)
+    for word in words:
+        if word.startswith("-") and not word.startswith("--config-dir="):
+            raise StnlabError(f"{word}: is a flag of stnlab.train; {command} has --config-dir alone")
+    return config_directories(words), [word for word in words if not word.startswith("-")]
 
 
 def compose(name: str, overrides: Sequence[str]) -> Config:

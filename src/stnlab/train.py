@@ -33,9 +33,12 @@ def train(config: Config) -> None:
     """One job: answer from the files of a finished run, else train."""
     check_settings(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
-    if run.state == "done" and not config["fresh"]:
-        print(f"{run.path}: done already; {run.summary}", flush=True)
-        return
+    if not config["fresh"]:
+        if run.finished:
+            print(f"{run.path}: done already; {run.summary}", flush=True)
+            return
+        if run.state == "done" and (damaged := run.damaged):
+            print(damaged, flush=True)
     from stnlab.training.launch import launch
 
     try:
@@ -57,8 +60,9 @@ def check_settings(config: Config) -> None:
     types: dict[str, Any] = {"seed": Annotated[int, Ge(0), Lt(2**63)], "study": str, "runs_dir": str, "fresh": bool}
     types |= {"busy": Literal["wait", "skip"], "checkpoint_seconds": Annotated[float, Gt(0)]}
     types |= dict.fromkeys(CHOSEN, dict[str, Any]) | dict.fromkeys(COLLECTED, dict[str, dict[str, Any]])
-    types |= {"evaluation": dict[str, Any], "choices": dict[str, Any], "overrides": list[str]}
-    config |= {key: config.get(key) or {} for key in COLLECTED} | {"study": str(config.get("study") or "")}
+    types |= {"evaluation": dict[str, Any], "choices": dict[str, Any], "overrides": list[str], "cells": list[str]}
+    config |= {key: config.get(key) or {} for key in COLLECTED}
+    config |= {"study": str(config.get("study") or ""), "cells": config.get("cells") or []}
     for key in config:
         if key not in types:
             raise StnlabError(f"{key}: no such key{nearest(key, set(types) - {'choices'})}")

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation.intervals import Outcomes, covered
-from stnlab.evaluation.seeds import p_value, standard_error, with_seeds
+from stnlab.evaluation.seeds import p_value, p_value_of_one, standard_error, with_seeds
 
 MCNEMAR = "exact McNemar"
 STUDENT = "paired t over seeds and images"
+STUDENT_OF_RUNS = "paired t over seeds"
+NORMAL = "paired z over images"
 Z = NormalDist().inv_cdf(0.975)
 
 
@@ -21,7 +23,8 @@ class Comparison:
     """Error of a cell minus error of its baseline, over the seeds they share: negative is better than the baseline.
 
     difference, low, high: fractions in [-1, 1], with the 95% interval. p: two-sided. p_holm: after Holm's correction
-    for the comparisons made together. test: its name. covers: what the interval covers.
+    for the comparisons made together. test: its name. covers: what the interval covers. n_images: 0 where the images
+    of a run are not told apart.
     """
 
     difference: float
@@ -45,7 +48,7 @@ def compare(pairs: Sequence[tuple[Outcomes, Outcomes]]) -> list[Comparison]:
     images.
     """
     differences = [paired_differences(cell, baseline) for cell, baseline in pairs]
-    found = [_compare(difference) for difference in differences]
+    found = [contrast(difference) for difference in differences]
     corrected = holm([one.p for one in found])
     return [Comparison(**vars(one) | {"p_holm": p}) for one, p in zip(found, corrected, strict=True)]
 
@@ -85,14 +88,36 @@ def paired_differences(cell: Outcomes, baseline: Outcomes) -> np.ndarray:
     return np.stack([second.astype(np.int64) - first for first, second in rows])
 
 
-def _compare(differences: np.ndarray) -> Comparison:
+def contrast(differences: np.ndarray, threshold: float = 0.0) -> Comparison:
+    """Is the mean of what each seed gives for each test image the threshold, in truth?
+
+    differences: [S, N], of one cell's errors (0 or 1) less another's, or any other sum of such with fixed signs.
+    difference is their mean; p is that of the threshold, exact McNemar's for one seed of a pair and threshold 0.
+    """
     seeds, images = differences.shape
     by_seed = differences.mean(axis=1)
     estimate = float(by_seed.mean())
     image_error = float(differences.mean(axis=0).std()) / sqrt(images)
-    low, high = with_seeds(by_seed, estimate - Z * image_error, estimate + Z * image_error, limits=(-1, 1))
-    if seeds == 1:
+    most = max(1, int(np.abs(differences).max()))
+    low, high = with_seeds(by_seed, estimate - Z * image_error, estimate + Z * image_error, limits=(-most, most))
+    if seeds > 1:
+        p, test = p_value(estimate - threshold, standard_error(by_seed), image_error, seeds), STUDENT
+    elif threshold == 0 and most == 1:
         p, test = mcnemar(int((differences > 0).sum()), int((differences < 0).sum())), MCNEMAR
     else:
-        p, test = p_value(estimate, standard_error(by_seed), image_error, seeds), STUDENT
+        p, test = p_value_of_one(estimate - threshold, image_error), NORMAL
     return Comparison(estimate, low, high, p, p, test, seeds, images, covered(seeds))
+
+
+def contrast_of_runs(values: Sequence[float] | np.ndarray, threshold: float = 0.0) -> Comparison:
+    """Is the mean over seeds of any measure, or of a difference of such, the threshold? Student's t.
+
+    values: one for each seed. It covers trainings, each with its test images. One run says nothing of another: then p
+    is 1 and the interval is everything.
+    """
+    seeds, estimate, error = len(values), float(np.mean(values)), standard_error(values)
+    if seeds == 1:
+        return Comparison(estimate, -inf, inf, 1.0, 1.0, STUDENT_OF_RUNS, 1, 0, "nothing: one seed")
+    low, high = with_seeds(values, estimate, estimate)
+    p = p_value(estimate - threshold, error, 0.0, seeds)
+    return Comparison(estimate, low, high, p, p, STUDENT_OF_RUNS, seeds, 0, "seeds")

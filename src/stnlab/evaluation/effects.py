@@ -11,7 +11,7 @@ from stnlab.errors import StnlabError
 from stnlab.evaluation.calibration import Floats
 from stnlab.evaluation.comparisons import holm
 from stnlab.evaluation.intervals import LEVEL, Outcomes, observed_sums, quantiles
-from stnlab.evaluation.seeds import p_value, standard_error, with_seeds
+from stnlab.evaluation.seeds import p_value, p_value_of_one, standard_error, with_seeds
 
 SMALLEST_P = 1e-4
 """Further out, the tails of a normal distribution say more of it than of the data."""
@@ -115,15 +115,10 @@ def _ece_difference(observed: Floats, baseline: Floats, drawn: Floats, drawn_bas
     ends = [with_seeds(by_seed + (one - difference), one - half, one + half) for one in centres]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     seeds, spread = len(by_seed), standard_error(by_seed)
-    found = [p_value(one, spread, error, seeds) if seeds > 1 else _p_normal(one, error) for one in centres]
+    found = [p_value(one, spread, error, seeds) if seeds > 1 else p_value_of_one(one, error) for one in centres]
     p = max(SMALLEST_P, *found)
     gap, baseline_gap = (-float(one[:, :-1].sum(axis=1).mean()) for one in (observed, baseline))
     return CalibrationDifference(difference, low, high, p, p, gap, baseline_gap)
-
-
-def _p_normal(value: float, error: float) -> float:
-    """Two-sided, that a normal estimate with that standard error is 0 in truth."""
-    return 2 * NormalDist().cdf(-abs(value) / error) if error > 0 else float(value == 0)
 
 
 def _ece(sums: Floats) -> Floats:

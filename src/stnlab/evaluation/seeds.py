@@ -13,10 +13,12 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 from scipy.optimize import brentq  # type: ignore[import-untyped]
-from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped]
+from scipy.special import ndtr, ndtri, stdtrit  # type: ignore[import-untyped]
 
 LEVEL = 0.95
 SMALLEST_P = 1e-12
+FEWEST = 3
+"""Runs whose spread is shown as an interval of a measure or in a figure: that of two is their range times 13."""
 
 
 def standard_error(values: Sequence[float] | np.ndarray) -> float:
@@ -55,6 +57,11 @@ def p_value(estimate: float, seed_error: float, image_error: float, seeds: int) 
         return 1.0
     smallest = log(SMALLEST_P)
     return SMALLEST_P if beyond(smallest) <= 0 else float(exp(brentq(beyond, smallest, 0.0)))
+
+
+def p_value_of_one(estimate: float, image_error: float) -> float:
+    """Two-sided p that a normal estimate with that standard error, of one seed, is 0 in truth."""
+    return 2 * float(ndtr(-abs(estimate) / image_error)) if image_error > 0 else float(estimate == 0)
 
 
 def _quantile(seeds: int, p: float) -> float:

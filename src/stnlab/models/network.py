@@ -124,7 +124,7 @@ def assemble(
     transformers = []
     for site in sites:
         shape = image.shape if site.depth == 0 else _image_shape(backbone, site.depth)
-        outside = image.background if site.depth == 0 else torch.zeros(shape[0])
+        outside = image.background if site.depth == 0 else None
         if site.looks_at > site.depth and channels != image.shape[0]:
             raise StnlabError("placement: views joined as channels cannot share the classifier's stages")
         windows = _windows(site)

@@ -14,11 +14,11 @@ class SpatialTransformer(nn.Module):
 
     features: stages between what is warped and what is localised on (none: the same). localizer: those features to
     theta [N, views * transform.parameters]; None for a transform without parameters. background: [C], what lies outside
-    the input. size: (height, width) of a view, None for that of the input. windows: [views, 2, 3], the affine maps that
-    the views start from, None for the whole input.
+    the input; None: zero. size: (height, width) of a view, None for that of the input. windows: [views, 2, 3], the
+    affine maps that the views start from, None for the whole input.
     """
 
-    background: Tensor
+    background: Tensor | None
     windows: Tensor | None
 
     def __init__(
@@ -27,7 +27,7 @@ class SpatialTransformer(nn.Module):
         own_features: bool,
         localizer: nn.Module | None,
         transform: Transform,
-        background: Tensor,
+        background: Tensor | None,
         sampler: Sampler,
         iterations: int = 1,
         size: Size | None = None,

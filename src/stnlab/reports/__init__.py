@@ -1,14 +1,18 @@
 """Run directories to tables, comparisons and pages. Imports no torch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from stnlab.errors import StnlabError, nearest
+from stnlab.reports import claims
+from stnlab.reports.beside import beside_papers
 from stnlab.reports.latex import to_latex
 from stnlab.reports.measures import measure_called
 from stnlab.reports.options import DEFAULT, Options
+from stnlab.reports.papers import read_papers
 from stnlab.reports.pivot import grid
 from stnlab.reports.study import Report, read_study
 from stnlab.reports.tables import print_table, to_csv, to_markdown
@@ -21,14 +25,18 @@ PIPED = 150
 
 
 def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> Report:
-    """Write `results.csv`, `results.md`, `results.tex`, `index.html` and `figures/`, no file by halves, into `report/`
-    of the first study or `options.output`; with `options.runs` a page for each run into its `runs/`.
+    """Write `results.csv`, `results.md`, `results.tex`, `index.html`, `figures/` and, if papers claim something of its
+    cells, `claims.csv`, no file by halves, into `report/` of the first study or `options.output`; with `options.runs` a
+    page for each run into its `runs/`.
 
     Raises StnlabError if there is no such study or baseline, or the folder cannot be written.
     """
     if options.output:
         _check_output(options.output)
+    papers = read_papers(options.papers)
     report = read_study(studies, options.baseline, options.output)
+    beside = beside_papers(report, papers)
+    report = replace(report, beside=beside)
     layout, measures = grid(report, options), [measure_called(name) for name in options.measures]
     _check_measures(report, options.measures)
     from stnlab.reports.page import to_page
@@ -40,6 +48,10 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
         pictures = draw(report, report.folder / "figures", options.cells)
         pages = write_run_pages(report, report.folder / "runs", options.runs)
         write_bytes(report.folder / "results.csv", to_csv(report))
+        if beside.decided:
+            write_bytes(report.folder / "claims.csv", claims.to_csv(beside.decided))
+        else:
+            (report.folder / "claims.csv").unlink(missing_ok=True)
         write_bytes(report.folder / "results.md", to_markdown(report, layout, measures))
         write_bytes(report.folder / "results.tex", to_latex(report, layout, measures))
         write_bytes(report.folder / "index.html", to_page(report, pictures, layout, measures, pages, options))
@@ -67,4 +79,6 @@ def print_report(report: Report, console: Console | None = None) -> None:
     if not console.is_terminal:
         console.width = max(console.width, PIPED)
     print_table(report, console)
+    for sentence in report.beside.summaries if report.beside else ():
+        console.print(sentence, markup=False, highlight=False)
     console.print(f"page: {report.folder / 'index.html'}", markup=False, soft_wrap=True, highlight=False)

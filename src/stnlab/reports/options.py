@@ -12,6 +12,7 @@ rows, columns   what varies and is laid out in rows and columns, like rows=place
 measures        what the grid shows, names of metrics.json: measures=test/error,test/ece,invariance/rotation/accuracy
 baseline        the cell that others are compared with, like placement=deep,placement.depth=1 (default placement=none)
 cells           whose figures are drawn: cells=placement=input, or cells=all (default: baselines and best, 12 in all)
+papers          a folder of your own: <paper>/published.yaml and claims.yaml, as in stnlab/reports/papers
 output          the folder that is written (default: report/ in the first study)
 --runs          a page for each run too; one that is up to date is left alone"""
 DEFAULT_MEASURES = ("test/error", "test/ece")
@@ -26,12 +27,13 @@ class Options:
     measures: tuple[str, ...] = DEFAULT_MEASURES
     baseline: str | None = None
     cells: str | None = None
+    papers: Path | None = None
     output: Path | None = None
     runs: bool = False
 
 
 DEFAULT = Options()
-KEYS = ("rows", "columns", "measures", "baseline", "cells", "output")
+KEYS = ("rows", "columns", "measures", "baseline", "cells", "papers", "output")
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
@@ -57,8 +59,8 @@ def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
     if not studies:
         raise StnlabError(f"a path comes first: {USAGE}")
     lists = {key: tuple(given.pop(key).split(",")) for key in ("rows", "columns", "measures") if key in given}
-    output = Path(given.pop("output")) if "output" in given else None
-    return studies, Options(**lists, **given, output=output, runs="--runs" in arguments)  # type: ignore[arg-type]
+    paths = {key: Path(given.pop(key)) for key in ("papers", "output") if key in given}
+    return studies, Options(**lists, **given, **paths, runs="--runs" in arguments)  # type: ignore[arg-type]
 
 
 def arguments(options: Options) -> list[str]:
@@ -66,6 +68,11 @@ def arguments(options: Options) -> list[str]:
     lists = {"rows": options.rows, "columns": options.columns}
     lists |= {"measures": options.measures} if options.measures != DEFAULT_MEASURES else {}
     said = [f"{key}={','.join(values)}" for key, values in lists.items() if values]
-    single = {"baseline": options.baseline, "cells": options.cells, "output": options.output}
+    single = {
+        "baseline": options.baseline,
+        "cells": options.cells,
+        "papers": options.papers,
+        "output": options.output,
+    }
     said += [f"{key}={value}" for key, value in single.items() if value is not None]
     return said + ["--runs"] * options.runs

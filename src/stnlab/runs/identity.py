@@ -9,7 +9,7 @@ from typing import Any
 Config = dict[str, Any]
 
 NOT_OF_THE_RESULT = {
-    "": ("study", "fresh", "busy", "checkpoint_seconds", "runs_dir", "logger", "overrides"),
+    "": ("study", "cells", "fresh", "busy", "checkpoint_seconds", "runs_dir", "logger", "overrides"),
     "data": ("root", "memory_gib", "workers"),
     "trainer": (
         "accelerator",
