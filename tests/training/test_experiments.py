@@ -9,6 +9,7 @@ from stnlab.errors import StnlabError
 from stnlab.models.network import Network
 from stnlab.runs.identity import normalise
 from stnlab.training.components import build_components
+from stnlab.trust import allowed_targets, check_targets
 
 UNTRAINED = ["backbone.pretrained=false", "localizer.pretrained=false"]
 EXPERIMENTS = {
@@ -73,9 +74,16 @@ def test_a_finished_runs_own_configuration_makes_the_network_again():
     kept = normalise(compose("train", [*STACKED, *every, "localizer=finnveden"]))
     assert "localizer" not in kept
     kept["data"]["root"] = "data"  # a path is no part of it
+    check_targets(kept, allowed_targets(), "config.yaml")
     again, made = build_components(kept).module.network, network(*STACKED, *every)[0]
     for name, weights in made.state_dict().items():
         assert torch.equal(weights, again.state_dict()[name])
+
+
+def test_a_strangers_run_names_no_class_but_a_localizer_for_a_depth():
+    kept = normalise(compose("train", [*STACKED, "+placement.localizers.1={_target_: os.system}"]))
+    with pytest.raises(StnlabError, match=r"^config.yaml: localizer._target_=os.system is no class that conf/ names"):
+        check_targets(kept, allowed_targets(), "config.yaml")
 
 
 @pytest.mark.parametrize(
