@@ -16,8 +16,8 @@ INTRODUCTION = """\
 # Every choice
 
 Made from `conf/` by `python scripts/choices.py`; do not edit it here. `group=choice` on the command line chooses a
-file, `group.option=value` changes what is in it, and `--cfg job` shows what comes of it. A choice has the options of the
-one it starts from, too."""
+file, `group.option=value` changes what is in it, and `--cfg job` shows what comes of it. A choice has the options of
+the one it starts from, too."""
 
 
 def page(conf: Path) -> str:

@@ -172,6 +172,14 @@ def test_a_printed_number_stands_beside_ours(make_study: Any, tmp_path: Path):
     assert "published" not in (plain.folder / "results.csv").read_text()
 
 
+def test_a_study_of_named_cells_lacks_no_combination(make_study: Any):
+    plans = [*seeds(NONE, 4.0, 1), *seeds(INPUT, 6.0, 1), *seeds(DEEP, 4.0, 1)]
+    plans += [{**INPUT, "extra": {"recipe": {"epochs": 16}}}, {**NONE, "extra": {"recipe": {"epochs": 16}}}]
+    assert read_study(make_study(*plans)).missing
+    named = [{**plan, "environment": {"overrides": ["cells=[one]"]}} for plan in plans]
+    assert not read_study(make_study(*named)).missing
+
+
 def test_what_the_shipped_files_say_is_sound():
     papers = read_papers()
     printed = [one for paper in papers for one in paper.printed]
