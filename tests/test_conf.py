@@ -19,8 +19,13 @@ from stnlab.training.components import build_components
 CONF = conf_directory()
 FILES = sorted(CONF.glob("*/*.yaml"))
 HYDRAS = sorted(CONF.glob("hydra/*/*.yaml"))
-GIVEN = {"data=folder": ["data.dataset.name=mine"]}
-"""What nobody but the user can say."""
+UNTRAINED = ["backbone.pretrained=false", "localizer.pretrained=false"]
+GIVEN = {
+    "data=folder": ["data.dataset.name=mine"],
+    "experiment=birds_2x": UNTRAINED,
+    "experiment=birds_4x": UNTRAINED,
+}
+"""What nobody but the user can say, and what would be fetched."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}={file.stem}")

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 __all__ = ["load_run"]
 
 
-def load_run(path: str | Path) -> "LoadedRun":
-    """The model, the configuration and the arrays of a finished run; see `stnlab.training.loading.LoadedRun`."""
+def load_run(path: str | Path, config_dir: str | Path | None = None) -> "LoadedRun":
+    """The model, the configuration and the arrays of a finished run; see `stnlab.training.loading.load_run`."""
     from stnlab.training import (
         loading,
     )  # late: it takes seconds to import, and commands that answer from files do not need it
 
-    return loading.load_run(path)
+    return loading.load_run(path, config_dir)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, one_line
 
 
 def run_command(body: Callable[[list[str]], int | None]) -> None:
@@ -13,13 +13,11 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         status = body(sys.argv[1:])
-    except StnlabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 1
-    except OSError as error:
-        if error.filename is None:
+    except (StnlabError, OSError) as error:
+        line = one_line(error)
+        if line is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)

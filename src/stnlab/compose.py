@@ -85,6 +85,15 @@ def checked_flags(arguments: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
+def folders_and_overrides(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
+    """What `--config-dir` names, and the overrides. Raises StnlabError for any other flag."""
+    words = checked_flags(arguments)
+    for word in words:
+        if word.startswith("-") and not word.startswith("--config-dir="):
+            raise StnlabError(f"{word}: is a flag of stnlab.train; {command} has --config-dir alone")
+    return config_directories(words), [word for word in words if not word.startswith("-")]
+
+
 def compose(name: str, overrides: Sequence[str]) -> Config:
     """Compose one file of `conf/` without running anything. Raises StnlabError for wrong overrides."""
     with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):

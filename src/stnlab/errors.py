@@ -11,6 +11,15 @@ class StnlabError(Exception):
     """
 
 
+def one_line(error: Exception) -> str | None:
+    """What to tell of an error that is no bug: a StnlabError, or a file that the system refuses. None for others."""
+    if isinstance(error, StnlabError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """The end of a message: the nearest of the choices, if one is near, and all of them if they are few."""
     ordered = sorted(choices)

@@ -13,13 +13,17 @@ from stnlab.errors import StnlabError
 from stnlab.evaluation.catalogue import is_headline
 from stnlab.runs.directory import RunDirectory, find_runs
 
-USAGE = "python -m stnlab.evaluate runs/<study>[/<run>] [--update] [trainer=cpu|gpu] [root=<data folder>]"
+USAGE = (
+    "python -m stnlab.evaluate runs/<study>[/<run>] [--update] [--config-dir=my_conf] [trainer=cpu|gpu] "
+    "[root=<data folder>]"
+)
 TOLERANCE = 1e-6
 """Of another device, thread count or version of torch; the same machine gives the same bits."""
 SAID = ("test/error", "test/ece", "test/nll")
 """What must be as it was before other measures may be written: the network still says the same."""
 HELP = f"""\
 Exit status 1 if a metric differs from metrics.json by more than {TOLERANCE:g}.
+--config-dir: your folder of choices, for runs with a class of your own: a run directory alone may name none.
 --update: write what today's code measures into the run directories, for runs from before a measure was there; never
 where {", ".join(SAID)} differ."""
 
@@ -29,11 +33,12 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\n{HELP}")
         return 0
-    path, overrides = path_and_overrides([one for one in arguments if one != "--update"], USAGE)
-    from stnlab.compose import compose
+    path, rest = path_and_overrides([one for one in arguments if one != "--update"], USAGE)
+    from stnlab.compose import compose, folders_and_overrides
 
+    own_folders, overrides = folders_and_overrides(rest, "evaluate")
     config = compose("evaluate", overrides)
-    return max(_evaluate(run, config, update="--update" in arguments) for run in _runs(path))
+    return max(_evaluate(run, config, own_folders, update="--update" in arguments) for run in _runs(path))
 
 
 def _runs(path: Path) -> list[RunDirectory]:
@@ -48,10 +53,10 @@ def _runs(path: Path) -> list[RunDirectory]:
     return found
 
 
-def _evaluate(run: RunDirectory, config: dict[str, Any], update: bool) -> int:
+def _evaluate(run: RunDirectory, config: dict[str, Any], own_folders: list[Path], update: bool) -> int:
     from stnlab.training.evaluation import evaluate_run
 
-    found, recorded = evaluate_run(run, config), run.metrics
+    found, recorded = evaluate_run(run, config, own_folders), run.metrics
     again = found.metrics
     differences = {name: abs(again.get(name, math.nan) - value) for name, value in recorded.items()}
     differing = [name for name, difference in differences.items() if not difference <= TOLERANCE]

@@ -44,14 +44,10 @@ def main(arguments: list[str]) -> int:
 
 def with_own_choices(arguments: list[str]) -> list[str]:
     """Overrides alone, with what `--config-dir` says as one. Raises StnlabError for any other flag."""
-    from stnlab.compose import checked_flags, config_directories
+    from stnlab.compose import folders_and_overrides
 
-    words = checked_flags(arguments)
-    overrides = [word for word in words if not word.startswith("-")]
-    for flag in words[: len(words) - len(overrides)]:
-        if not flag.startswith("--config-dir="):
-            raise StnlabError(f"{flag}: is a flag of stnlab.train; the gallery has --config-dir alone")
-    quoted = (str(folder).replace("'", r"\'") for folder in config_directories(words))
+    found, overrides = folders_and_overrides(arguments, "the gallery")
+    quoted = (str(folder).replace("'", r"\'") for folder in found)
     folders = ", ".join(f"'file://{folder}'" for folder in quoted)
     return [f"hydra.searchpath=[{folders}]", *overrides] if folders else overrides
 

@@ -1,30 +1,41 @@
 """`python -m stnlab.resume runs/<study>`: train what the commands that made a study have left unfinished."""
 
-import os
+import re
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from stnlab.command import path_and_overrides, run_command
-from stnlab.errors import StnlabError
-from stnlab.runs.directory import find_runs
-from stnlab.runs.plan import Planned, change_plan, read_plan
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 
-USAGE = "python -m stnlab.resume runs/<study> [key=value ...]"
+from stnlab.command import path_and_overrides, run_command
+from stnlab.compose import conf_directory, config_directories, folders_and_overrides
+from stnlab.errors import StnlabError, one_line
+from stnlab.runs.directory import find_runs
+from stnlab.runs.identity import Config
+from stnlab.runs.plan import Planned, change_plan, read_plan
+from stnlab.trust import Allowed, allowed_targets, check_targets
+
+USAGE = "python -m stnlab.resume runs/<study> [--config-dir=my_conf] [key=value ...]"
+HELP = """\
+What follows the path is added to each run's own arguments, such as trainer=gpu. A study may come from a stranger: what
+it says may name no class and no folder of choices that is not stnlab's or named here."""
 
 
 def main(arguments: list[str]) -> int:
     """Train each run that was asked for and is not done, one after another; a failing one stops no other."""
     if {"--help", "-h"} & set(arguments):
-        print(f"{USAGE}\n\n{__doc__}\nWhat follows the path is added to each run's own arguments, such as trainer=gpu.")
+        print(f"{USAGE}\n\n{__doc__}\n{HELP}")
         return 0
-    path, more = path_and_overrides(arguments, USAGE)
+    path, rest = path_and_overrides(arguments, USAGE)
+    own_folders, typed = folders_and_overrides(rest, "resume")
     left = unfinished(path)
     failures: list[str] = []
+    place = [f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve().parent)}"]
     for number, (name, planned) in enumerate(left.items()):
         print(f"run {number + 1} of {len(left)}", flush=True)
-        if failure := _train(planned, [*more, f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve())}"]):
+        if failure := _train(planned, own_folders, [*typed, *place]):
             failures.append(f"failed: {name}: {failure}")
             if not (path / name / "run.json").exists():
                 change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
@@ -43,43 +54,103 @@ def unfinished(study: Path) -> dict[str, Planned]:
         if not run.damaged and "overrides" in run.info:
             started[name] = Planned(run.info["overrides"], run.info.get("folder") or str(Path.cwd()))
     every = planned | started
-    return {
-        name: one for name, one in every.items() if name not in runs or runs[name].damaged or runs[name].state != "done"
-    }
+    return {name: one for name, one in every.items() if name not in runs or not runs[name].finished}
 
 
-def _train(planned: Planned, more: Sequence[str]) -> str | None:
-    """By its own arguments, in the folder where they were given. Returns the first line of what went wrong."""
-    from stnlab.train import main as train
+def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) -> str | None:
+    """By its own arguments and what was typed here. Returns the first line of what went wrong."""
+    from stnlab.sweeps import run_hydra
+    from stnlab.train import check_settings, train
 
-    added = {override.partition("=")[0] for override in more}
-    kept = [argument for argument in planned.arguments if argument.partition("=")[0] not in {*added, "fresh"}]
+    def task(config: Config) -> None:
+        check_settings(config)
+        _check(config, allowed, typed)
+        _find_data(config, Path(planned.folder))
+        train(config)
+
     try:
-        with _inside(Path(planned.folder)):
-            train([*kept, *more])
+        allowed = allowed_targets(own_folders)
+        folders = [f"--config-dir={folder}" for folder in own_folders]
+        run_hydra(task, [*folders, *_harmless(planned.arguments, own_folders, typed), *typed])
     except Exception as error:
-        if not isinstance(error, StnlabError):
+        line = one_line(error)
+        if line is None:
             traceback.print_exception(error)
-        return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+        return (line or str(error)).strip().split("\n", maxsplit=1)[0] or type(error).__name__
     return None
 
 
-def _quoted(study: Path) -> str:
-    """The folder of a study as a value that Hydra's grammar reads, whatever is in its name."""
-    escaped = str(study.parent).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequence[str]) -> list[str]:
+    """Of a run's arguments the overrides that are not typed anew.
+
+    Raises StnlabError for what can run code before a configuration is there to look at, or read the environment: other
+    folders of choices or files elsewhere, Hydra's own settings, packages, resolvers.
+    """
+    choices = {
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in (conf_directory(), *own_folders)
+        for path in folder.rglob("*.yaml")
+    }
+    groups = {choice.partition("/")[0] for choice in choices if "/" in choice}
+    for folder in config_directories(arguments):
+        if folder not in own_folders:
+            raise StnlabError(f"was trained with choices of {folder}; if you trust them, add --config-dir={folder}")
+    anew = {_parsed(override).key_or_group for override in typed} | {"fresh"}
+    kept = []
+    for argument in arguments:
+        if argument.startswith("--config-dir="):
+            continue
+        override = _parsed(argument)
+        if override.key_or_group in anew:
+            continue
+        key, value = override.key_or_group, override.value()
+        chosen = value if isinstance(value, list) else [value]
+        if (
+            re.split(r"[./]", key)[0] == "hydra"
+            or override.package is not None
+            or (key in groups and not all(one is None or f"{key}/{one}" in choices for one in chosen))
+            or ":" in argument.partition("${")[2]
+        ):
+            raise StnlabError(f"{argument}: not from a file; if you trust it, type it after the study's path")
+        kept.append(argument)
+    return kept
 
 
-@contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    if not folder.is_dir():
-        raise StnlabError(f"{folder}: the command was given there, but it is gone; give the command again elsewhere")
-    before = Path.cwd()
-    os.chdir(folder)
+def _parsed(argument: str) -> Override:
     try:
-        yield
-    finally:
-        os.chdir(before)
+        return OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise StnlabError(f"{argument}: cannot be read; remove the plan.json or run.json that says so") from error
+
+
+def _check(config: Config, allowed: Allowed, typed: Sequence[str]) -> None:
+    """Raises StnlabError for a class that is not allowed and not typed here, and for a server to send results to."""
+    named = [one.lstrip("+").partition("=") for one in typed]
+    more = {key.removesuffix("._target_"): frozenset([value]) for key, _, value in named if key.endswith("._target_")}
+    check_targets(config, {**allowed, **more}, "what trained this run")
+    if any(logger.get("tracking_uri") for logger in config["logger"].values()) and not any(
+        key.startswith("logger") for key, _, _ in named
+    ):
+        raise StnlabError(
+            "logger.mlflow.tracking_uri: not from a file; if you trust it, type it after the study's path"
+        )
+
+
+def _find_data(config: Config, folder: Path) -> None:
+    """Data whose place is relative lie where the command was given."""
+    root = config["data"].get("root")
+    if not isinstance(root, str) or Path(root).expanduser().is_absolute():
+        return
+    if not folder.is_dir():
+        raise StnlabError(f"{folder}: the command was given there, but it is gone; add data.root=<folder of the data>")
+    config["data"]["root"] = str(folder / root)
+    config["overrides"].append(f"data.root={_quoted(folder / root)}")
+
+
+def _quoted(folder: Path) -> str:
+    """A path as a value that Hydra's grammar reads, whatever is in its name."""
+    escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`python -m stnlab.status runs/<study>`: how far every run of a study is, from its files alone."""
 
 import datetime
-import platform
 import time
 from pathlib import Path
 
@@ -66,15 +65,14 @@ def look(study: Path) -> list[tuple[RunDirectory, str]]:
 
 
 def activity(run: RunDirectory) -> str:
-    """What `run.json` says, or `waiting` without one, `damaged` if it cannot be read, and `interrupted` if it says that
-    it runs but no process of its machine holds it. Of a run on another machine only its own word is known.
+    """What `run.json` says, or `waiting` without one or if it is to be trained anew, `damaged` if it cannot be read,
+    and `interrupted` if it says that it runs but no process of this or another machine is at work on it.
     """
     if run.damaged:
         return "damaged"
-    if run.state != "running":
-        return "waiting" if run.state == "absent" else run.state
-    elsewhere = run.info.get("host") not in (None, platform.node())
-    return "running" if elsewhere or run.busy else "interrupted"
+    if run.state == "running":
+        return "running" if run.busy else "interrupted"
+    return "waiting" if run.state == "absent" or run.to_renew else run.state
 
 
 def table(seen: list[tuple[RunDirectory, str]]) -> Table:

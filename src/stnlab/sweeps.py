@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from stnlab.compose import Config, checked_flags, conf_directory, explain, to_config
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
 from stnlab.runs.plan import Planned, change_plan
@@ -32,9 +32,10 @@ from stnlab.runs.plan import Planned, change_plan
 JOBS = "STNLAB_JOBS"
 """The environment variable that tells each job, in whatever process: `<jobs> <first> <side by side> <started>`."""
 
-State = Literal["done", "skipped", "failed", "left"]
+State = Literal["done", "skipped", "failed", "queued", "left"]
 KILLED = "its process was killed; perhaps there was not enough memory"
-Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
+Launch = Callable[[Sequence[Sequence[str]], int, Sequence[RunDirectory | None]], Sequence[JobReturn]]
+"""Overrides of the jobs, number of the first, and their runs; None where the configuration makes none."""
 
 
 class JobError(StnlabError):
@@ -123,8 +124,9 @@ def launch_unfinished(
 ) -> list[JobReturn]:
     """One result for each job; only those whose runs are not finished are launched, each run once.
 
-    launch: a Hydra launcher's own method. first: number of the first job. side_by_side: how many run at a time. A
-    failed job's value is NaN: given an exception, Hydra would print it once more and drop the other results.
+    launch: starts jobs and waits for them, unless they are to stay in a queue. first: number of the first job.
+    side_by_side: how many run at a time. A failed job's value is NaN: given an exception, Hydra would print it once
+    more and drop the other results.
     """
     runs: list[RunDirectory | None] = [None] * len(jobs)
     if _sweep.trains:
@@ -133,7 +135,7 @@ def launch_unfinished(
         _plan(runs, configs)
     pending = _pending(runs, bool(master.fresh))
     os.environ[JOBS] = f"{len(pending)} {first} {side_by_side} {time.time():.0f}"
-    names = _names(jobs)
+    names = names_of(jobs)
     try:
         returned = _launched(launch, jobs, pending, runs, first)
     except BaseException:  # Ctrl-C above all: the files know how far it came
@@ -162,10 +164,12 @@ def _pending(runs: Sequence[RunDirectory | None], fresh: bool) -> list[int]:
     seen: set[Path] = set()
     pending = []
     for number, run in enumerate(runs):
-        if run is not None and not fresh and not run.damaged and run.state == "done":
+        if run is not None and not fresh and run.finished:
             print(f"{run.path}: done already; {run.summary}", flush=True)
         elif run is None or run.path not in seen:
             pending.append(number)
+            if run is not None and fresh:
+                run.renew()  # or, interrupted before it comes to this one, it would be taken for done
         if run is not None:
             seen.add(run.path)
     return pending
@@ -184,11 +188,12 @@ def _launched(
     while batches:
         batch = batches.pop(0)
         try:
-            returned |= zip(batch, launch([jobs[number] for number in batch], first), strict=True)
+            chosen = [jobs[number] for number in batch], first, [runs[number] for number in batch]
+            returned |= zip(batch, launch(*chosen), strict=True)
         except BrokenProcessPool:
             ended = {number: _state(runs[number]) for number in batch}
             if len(batch) == 1:
-                returned[batch[0]] = _ended(JobError(KILLED))
+                returned[batch[0]] = failure(KILLED)
                 if (run := runs[batch[0]]) and _state(run) == "running":
                     run.fail(KILLED, KILLED)
                 continue
@@ -203,7 +208,14 @@ def _launched(
 def _state(run: RunDirectory | None) -> str:
     if run is None:
         return "absent"
-    return "damaged" if run.damaged else run.state
+    if run.damaged:
+        return "damaged"
+    return "to renew" if run.to_renew else run.state
+
+
+def failure(reason: str) -> JobReturn:
+    """What a job returns that could not do so itself."""
+    return _ended(JobError(reason))
 
 
 def _ended(error: Exception | None) -> JobReturn:
@@ -218,7 +230,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
     if not outcomes:
         return []
     states = [outcome.state for outcome in outcomes]
-    shown = [state for state in get_args(State) if state != "left" or "left" in states]
+    shown = [state for state in get_args(State) if state not in ("queued", "left") or state in states]
     lines = [f"{len(outcomes)} jobs: " + ", ".join(f"{states.count(state)} {state}" for state in shown)]
     alike: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -239,11 +251,12 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
         gc.collect()  # Lightning's objects hold each other, and the next job needs their memory
         return
     except Exception as error:
-        if not isinstance(error, StnlabError):
+        line = one_line(error)
+        if line is None:
             traceback.print_exception(error)
         overrides = " ".join(HydraConfig.get().overrides.task)
-        reason = f"{type(error).__name__}: {error}" if not isinstance(error, StnlabError) else str(error)
-        print(f"failed: {overrides}: {error}", file=sys.stderr, flush=True)
+        reason = line or f"{type(error).__name__}: {error}"
+        print(f"failed: {overrides}: {line or error}", file=sys.stderr, flush=True)
     gc.collect()  # the frames of the error held the job's tensors
     raise JobError(reason.strip().split("\n", maxsplit=1)[0])
 
@@ -294,7 +307,7 @@ def _run_of(config: Config) -> RunDirectory | None:
     return RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
 
 
-def _names(jobs: Sequence[Sequence[str]]) -> list[str]:
+def names_of(jobs: Sequence[Sequence[str]]) -> list[str]:
     """The overrides of each job that not all have."""
     shared = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set()
     return [" ".join(override for override in job if override not in shared) for job in jobs]
@@ -302,6 +315,8 @@ def _names(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 def _outcome(name: str, run: RunDirectory | None, returned: JobReturn | None) -> Outcome:
     """returned: None if the job was not launched, because its run was finished or another job's."""
+    if returned is not None and returned.status is JobStatus.UNKNOWN:
+        return Outcome(name, "queued", run)
     if returned is not None and returned.status is not JobStatus.COMPLETED:
         return Outcome(name, "failed", run, str(returned._return_value))
     trained = returned is not None and (run is None or _state(run) == "done")  # not if busy=skip found it busy

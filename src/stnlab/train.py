@@ -33,9 +33,12 @@ def train(config: Config) -> None:
     """One job: answer from the files of a finished run, else train."""
     check_settings(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalise(config))
-    if run.state == "done" and not config["fresh"]:
-        print(f"{run.path}: done already; {run.summary}", flush=True)
-        return
+    if not config["fresh"]:
+        if run.finished:
+            print(f"{run.path}: done already; {run.summary}", flush=True)
+            return
+        if run.state == "done" and (damaged := run.damaged):
+            print(damaged, flush=True)
     from stnlab.training.launch import launch
 
     try:

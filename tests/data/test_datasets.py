@@ -2,7 +2,6 @@
 
 import hashlib
 import pickle
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,13 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from stnlab.choices import build
 from stnlab.data.birds import Cub
 from stnlab.data.dataset import Dataset
 from stnlab.data.distortion import Distortion
 from stnlab.data.folder import Folder
 from stnlab.data.house_numbers import SvhnNumbers
 from stnlab.data.module import ImageData
-from stnlab.data.pictures import Pictures
 from stnlab.data.raw import RawImages, in_memory
 from stnlab.data.torchvision_sets import Cifar10, Cifar100, Emnist, FashionMnist, Gtsrb, Kmnist, Svhn
 from stnlab.errors import StnlabError
@@ -115,11 +114,22 @@ def cifar100(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
 def svhn(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     images, labels = [pictures(count, 32) for count in SIZES], [[0, 1, 9, 2, 0], [3, 0, 7]]
     for split, array, digits in zip(("train", "test"), images, labels, strict=True):
-        ones_to_ten = np.array([[digit or 10] for digit in digits], dtype=np.uint8)
-        path = root / f"{split}_32x32.mat"
-        savemat(path, {"X": array.transpose(2, 3, 1, 0), "y": ones_to_ten})
-        monkeypatch.setitem(torchvision.SVHN.split_list, split, ["", path.name, md5(path)])
+        write_svhn(root, split, array, digits, monkeypatch)
     return Svhn(), images, labels, root / "test_32x32.mat"
+
+
+def svhn_extra(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    _, (train, test), (digits, tested), _ = svhn(root, monkeypatch)
+    more = pictures(2, 32)
+    write_svhn(root, "extra", more, [0, 8], monkeypatch)
+    return Svhn(extra=True), [np.concatenate([train, more]), test], [[*digits, 0, 8], tested], root / "extra_32x32.mat"
+
+
+def write_svhn(root: Path, split: str, array: np.ndarray, digits: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    ones_to_ten = np.array([[digit or 10] for digit in digits], dtype=np.uint8)
+    path = root / f"{split}_32x32.mat"
+    savemat(path, {"X": array.transpose(2, 3, 1, 0), "y": ones_to_ten})
+    monkeypatch.setitem(torchvision.SVHN.split_list, split, ["", path.name, md5(path)])
 
 
 def gtsrb(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
@@ -144,19 +154,33 @@ def folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
 
 
 def house_numbers(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    (train, numbers), (test, tested) = (
+        write_house_numbers(root / "svhn" / "train", [[1, 9], [10], [2, 10, 3], [1] * 6]),
+        write_house_numbers(root / "svhn" / "test", [[4, 4, 4, 4, 5]]),
+    )
+    file = root / "svhn" / "test" / "digitStruct.mat"
+    return SvhnNumbers(pixels=12, expand=1.0), [train, test], [numbers, tested], file
+
+
+def house_numbers_extra(root: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    _, (train, test), (numbers, tested), _ = house_numbers(root, monkeypatch)
+    more, theirs = write_house_numbers(root / "svhn" / "extra", [[7], [8, 10]])
+    dataset = SvhnNumbers(pixels=12, expand=1.0, extra=True)
+    file = root / "svhn" / "extra" / "digitStruct.mat"
+    return dataset, [np.concatenate([train, more]), test], [numbers + theirs, tested], file
+
+
+def write_house_numbers(folder: Path, numbers: list[list[int]]) -> tuple[np.ndarray, list[list[int]]]:
+    """What is to be loaded of them: the middle of each picture, and labels; nothing of a number of six digits."""
     h5py = pytest.importorskip("h5py")
-    images, labels, source = [], [], [[[1, 9], [10], [2, 10, 3], [1] * 6], [[4, 4, 4, 4, 5]]]
-    for split, numbers in zip(("train", "test"), source, strict=True):
-        folder = root / "svhn" / split
-        array = pictures(len(numbers), 20)
-        for number, picture in enumerate(array):
-            write_png(folder / f"{number + 1}.png", picture)
-        with h5py.File(folder / "digitStruct.mat", "w") as file:
-            write_digit_struct(file, numbers, h5py.ref_dtype)
-        kept = [row for row, digits in enumerate(numbers) if len(digits) <= 5]
-        images.append(array[kept, :, 3:15, 2:14])
-        labels.append([[digit % 10 for digit in numbers[row]] + [10] * (5 - len(numbers[row])) for row in kept])
-    return SvhnNumbers(pixels=12, expand=1.0), images, labels, root / "svhn" / "test" / "digitStruct.mat"
+    array = pictures(len(numbers), 20)
+    for number, picture in enumerate(array):
+        write_png(folder / f"{number + 1}.png", picture)
+    with h5py.File(folder / "digitStruct.mat", "w") as file:
+        write_digit_struct(file, numbers, h5py.ref_dtype)
+    kept = [row for row, digits in enumerate(numbers) if len(digits) <= 5]
+    labels = [[digit % 10 for digit in numbers[row]] + [10] * (5 - len(numbers[row])) for row in kept]
+    return array[kept, :, 3:15, 2:14], labels
 
 
 def write_digit_struct(file: Any, numbers: list[list[int]], reference: Any) -> None:
@@ -200,9 +224,11 @@ WRITERS = [
     cifar10,
     cifar100,
     svhn,
+    svhn_extra,
     gtsrb,
     folder,
     house_numbers,
+    house_numbers_extra,
     birds,
 ]
 Writer = Callable[[Path, pytest.MonkeyPatch], Written]
@@ -277,13 +303,15 @@ def test_another_set_of_the_same_format_is_refused(tmp_path: Path, monkeypatch: 
         dataset.load(tmp_path)
 
 
-def test_pictures_of_any_shape_become_squares_of_their_middle(tmp_path: Path):
-    wide = np.zeros((3, 20, 60), dtype=np.uint8)
-    wide[:, :, 18:42] = 200  # and what antialiasing reads beside it
-    for label in "ab":
-        write_png(tmp_path / label / "1.png", wide)
-    train, test = load(Folder("wide", 2, 10, 0.5, 0), tmp_path)
-    assert train.images.tolist() == test.images.tolist() == np.full((1, 3, 10, 10), 200).tolist()
+def test_extra_is_off_unless_it_is_wanted_and_has_one_way_to_be_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    svhn_extra(tmp_path, monkeypatch)
+    assert len(load(Svhn(), tmp_path)[0].labels) == SIZES[0]
+    assert (Svhn().sizes, Svhn(extra=True).sizes) == ((73_257, 26_032), (604_388, 26_032))
+    house_numbers_extra(tmp_path, monkeypatch)
+    assert len(load(SvhnNumbers(12, 1.0), tmp_path)[0].labels) == 3
+    for target in ("torchvision_sets.Svhn", "house_numbers.SvhnNumbers"):
+        with pytest.raises(StnlabError, match=r"^data\.dataset\.extra=false: should be true, or null for off$"):
+            build({"_target_": f"stnlab.data.{target}", "extra": False}, "data.dataset")
 
 
 def data_of(dataset: Dataset, root: Path, validation: int | str | None) -> ImageData:
@@ -340,55 +368,6 @@ def test_a_share_to_test_with_that_leaves_nothing_to_train_with_is_one_line(tmp_
         write_png(tmp_path / label / "1.png", pictures(1, 16)[0])
     with pytest.raises(StnlabError, match=r"test_share=0\.9: leaves none of the 2 images to train with; give less$"):
         Folder("tiny", 2, 16, 0.9, 0).load(tmp_path)
-
-
-def grey_of_16_bits(path: Path) -> None:
-    Image.fromarray(np.array([[0, 257 * 100], [257 * 200, 65535]], dtype=np.uint16)).save(path)
-
-
-def test_pictures_show_what_an_image_viewer_shows(tmp_path: Path):
-    path = tmp_path / "grey.png"
-    grey_of_16_bits(path)
-    assert Pictures([path], 2)[0].tolist() == [[[0, 100], [200, 255]]] * 3
-    halves = np.zeros((16, 16, 3), dtype=np.uint8)
-    halves[:8] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the camera's top is the picture's right side
-    Image.fromarray(halves).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    turned = Pictures([tmp_path / "turned.jpg"], 16)[0]
-    assert turned[:, :, 9:].min() > 250
-    assert turned[:, :, :7].max() < 5
-
-
-def decompression_bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.new("RGB", (50, 50)).save(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-
-
-def floating_point(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.fromarray(np.zeros((4, 4), dtype=np.float32)).save(path.with_suffix(".tif"))
-    path.with_suffix(".tif").rename(path)
-
-
-@pytest.mark.parametrize("error", [struct.error, EOFError, IndexError])
-def test_whatever_pillow_raises_is_one_line(error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fail(*_: Any) -> None:
-        raise error("of Pillow's")
-
-    write_png(tmp_path / "1.png", pictures(1, 16)[0])
-    monkeypatch.setattr(Image.Image, "convert", fail)
-    with pytest.raises(StnlabError, match=r"1\.png: cannot be read \(.*of Pillow's\); put an intact image there$"):
-        Pictures([tmp_path / "1.png"], 8)[0]
-
-
-@pytest.mark.parametrize("write", [decompression_bomb, floating_point])
-def test_a_picture_that_cannot_be_used_is_one_line(
-    write: Callable[[Path, pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    write(tmp_path / "1.png", monkeypatch)
-    with pytest.raises(StnlabError, match=r"1\.png: cannot be read \(.*\); put an intact image there$") as caught:
-        Pictures([tmp_path / "1.png"], 8)[0]
-    assert "\n" not in str(caught.value)
 
 
 def test_beyond_a_photograph_is_its_mean_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

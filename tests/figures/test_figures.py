@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import ece, reliability_bins
@@ -86,6 +87,14 @@ def test_a_reliability_diagram_says_which_way_it_is_off():
         figure = reliability_diagram(bins, 0.1, note="T = 2", legend=False)
         assert figure.axes[0].get_title() == f"T = 2, ECE 10.00%\n{said}"
         assert not figure.axes[0].get_legend()
+
+
+def test_whiskers_of_several_runs_are_those_of_their_images():
+    confidence, correct = np.full(40, 0.75), np.arange(40) % 4 > 0
+    bins = reliability_bins(np.tile(confidence, 2), np.tile(correct, 2))
+    whiskers = reliability_diagram(bins, 0.0, runs=2).axes[0].collections[1].get_segments()
+    ends = binomtest(30, 40).proportion_ci(method="wilson")
+    assert whiskers[0][:, 1] == pytest.approx([ends.low, ends.high])
 
 
 def test_quadrilaterals_far_outside_stay_in_sight():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
+from scipy.stats import t as student
 
 from stnlab.errors import StnlabError
 from stnlab.figures import (
@@ -56,8 +57,12 @@ def test_pose_lines_are_means_and_bands_hold_images_and_seeds():
     np.testing.assert_allclose(line.get_xydata(), [(-45, 15), (45, 15)])
     np.testing.assert_allclose(right.lines[1].get_ydata(), [10, 10])  # 95% sure, 85% right
     heights = left.collections[0].get_paths()[0].vertices[:, 1]
-    spread = 1.96 * np.std([10, 20], ddof=1) / np.sqrt(2)
-    np.testing.assert_allclose([heights.min(), heights.max()], [15 - np.hypot(1, spread), 15 + np.hypot(2, spread)])
+    np.testing.assert_allclose([heights.min(), heights.max()], [14, 17])  # of two seeds the spread says nothing
+    three = [*seeds, poses_of(metrics(0.15))["rotation"]]
+    heights = pose_curves("rotation", {"one": three}).axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    low, high = student.interval(0.95, 2, 15, np.std([10, 20, 15], ddof=1) / np.sqrt(3))
+    ends = [15 - np.hypot(1, 15 - low), 15 + np.hypot(2, high - 15)]
+    np.testing.assert_allclose([heights.min(), heights.max()], ends)
     with pytest.raises(StnlabError, match="no run has measures by scale"):
         pose_curves("scale", {"one": []})
 

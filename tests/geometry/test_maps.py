@@ -5,7 +5,15 @@ import torch
 from hypothesis import given, settings
 from torch.nn import functional as F
 
-from stnlab.geometry.maps import AffineMap, Composition, Homography, PointMap, pixel_centres
+from stnlab.geometry.maps import (
+    AffineMap,
+    Composition,
+    Homography,
+    PointMap,
+    _at_pixels_by_product,
+    _at_pixels_by_sums,
+    pixel_centres,
+)
 
 
 def random_maps(count: int, seed: int) -> AffineMap:
@@ -108,3 +116,36 @@ def test_points_products_and_inverses_are_full_precision_under_autocast(make):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         composed, back = (outer @ inner)(points), outer.inverse()(points)
     torch.testing.assert_close((composed, back), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_grid_of_one_matrix_product_equals_that_of_outer_sums(rows: int, dtype: torch.dtype):
+    matrix = torch.randn(5, rows, 3, dtype=dtype, requires_grad=True)
+    upstream = torch.rand(5, 7, 11, rows, dtype=dtype)
+    grids = _at_pixels_by_product(matrix, 7, 11), _at_pixels_by_sums(matrix, 7, 11)
+    gradients = [torch.autograd.grad(grid, matrix, upstream)[0] for grid in grids]
+    torch.testing.assert_close(*grids, rtol=0, atol=8 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(*gradients, rtol=0, atol=200 * torch.finfo(dtype).eps)
+
+
+def test_what_is_kept_for_a_grid_from_an_inference_serves_training():
+    matrix = torch.randn(2, 2, 3, requires_grad=True)
+    with torch.inference_mode():
+        AffineMap(matrix).grid(3, 17)
+    AffineMap(matrix).grid(3, 17).sum().backward()
+    assert matrix.grad is not None
+
+
+@pytest.mark.parametrize("make", [random_maps, random_homographies])
+def test_grids_are_full_precision_whatever_matrix_products_are_allowed_to_be(make):
+    maps = make(3, 0)
+    maps.matrix = maps.matrix.float()
+    expected = maps.grid(9, 12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(maps.grid(9, 12), expected, rtol=0, atol=0)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        torch.testing.assert_close(maps.grid(9, 12), expected, rtol=0, atol=1e-6)
+    finally:
+        torch.set_float32_matmul_precision("highest")

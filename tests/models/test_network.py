@@ -5,11 +5,12 @@ import torch
 
 from stnlab.errors import StnlabError
 from stnlab.geometry.sampling import Sampler, sample
-from stnlab.geometry.transforms import Affine, Identity, RotationScale
+from stnlab.geometry.transforms import Affine, Identity, RotationScale, ThinPlate, Transform, Translation
 from stnlab.models.backbones import cnn, fcn
-from stnlab.models.localizers import conv
+from stnlab.models.localizers import conv, fc
 from stnlab.models.network import Image, Network, assemble
 from stnlab.models.placement import Site, at_input, deep, none, parallel, separate, shared, stacked
+from stnlab.models.transformer import SpatialTransformer
 
 BACKGROUND = torch.tensor([-0.4242])
 
@@ -21,17 +22,26 @@ def network(sites: tuple[Site, ...], transform=None, heads: int = 1, **choices) 
         lambda shape: cnn(shape, 10 * heads, channels=[6, 8], kernels=[9, 7]),
         sites,
         transform or Affine(),
-        lambda shape, outputs: conv(shape, outputs, channels=[4, 4], kernel=5, units=[8]),
+        lambda _, shape, outputs: conv(shape, outputs, channels=[4, 4], kernel=5, units=[8]),
         heads,
         **choices,
     )
 
 
+def module_of(net: Network, number: int) -> tuple[SpatialTransformer, int]:
+    """The module that makes this view, and the view's number there."""
+    for module in net.transformers:
+        if number < module.views:
+            return module, number
+        number -= module.views
+    raise IndexError(number)
+
+
 def push(net: Network, number: int, entry: int, value: float) -> None:
     """Let a transformer say the same theta for every image."""
-    localizer = net.transformers[number].localizer
+    module, view = module_of(net, number)
     with torch.no_grad():
-        list(localizer.parameters())[-1][entry] = value
+        list(module.localizer.parameters())[-1][view * module.transform.parameters + entry] = value
 
 
 PLACEMENTS = {
@@ -46,6 +56,7 @@ PLACEMENTS = {
     "channels": parallel(2),
     "shared_trunk": parallel(2, "shared_trunk"),
     "separate_trunks": parallel(3, "separate_trunks", iterations=2),
+    "shared_localizer": parallel(3, "shared_trunk", iterations=2, localizers="shared"),
 }
 EVERY = pytest.mark.parametrize("sites", PLACEMENTS.values(), ids=PLACEMENTS.keys())
 
@@ -81,14 +92,14 @@ def test_theta_gets_a_gradient_from_the_first_step(sites):
 @EVERY
 def test_each_view_is_what_reached_the_transformer_seen_through_its_warp(sites):
     net = network(sites, RotationScale())
-    for number in range(len(net.transformers)):
+    for number in range(net.views):
         push(net, number, 0, 0.2 + 0.1 * number)
     prediction = net(torch.rand(2, 1, 28, 28))
-    assert len(prediction.warps) == len(prediction.views) == len(prediction.inputs) == len(net.transformers)
+    assert len(prediction.warps) == len(prediction.views) == len(prediction.inputs) == net.views
     for number, (reached, warp, view) in enumerate(
         zip(prediction.inputs, prediction.warps, prediction.views, strict=True)
     ):
-        outside = net.transformers[number].background
+        outside = module_of(net, number)[0].background
         expected = sample(reached, warp, (view.shape[2], view.shape[3]), outside)
         torch.testing.assert_close(view, expected, rtol=0, atol=1e-5)
 
@@ -130,6 +141,58 @@ def test_parallel_views_become_channels_or_branches():
     torch.testing.assert_close(logits, shared_trunk.backbone.head(torch.cat(features, 1)))
 
 
+def test_a_shared_localizer_looks_once_and_says_each_transformer_its_own_theta():
+    net, own = network(parallel(3, localizers="shared"), RotationScale()), network(parallel(3), RotationScale())
+    for number in range(3):
+        push(net, number, 0, 0.1 * number)
+    (module,) = net.transformers
+    looks: list[int] = []
+    module.localizer.register_forward_hook(lambda *_: looks.append(1))
+    warps = net(torch.rand(2, 1, 28, 28)).warps
+    assert len(looks) == 1
+    for number, warp in enumerate(warps):
+        torch.testing.assert_close(warp.matrix, RotationScale()(torch.tensor([[0.1 * number, 0.0]] * 2)).matrix)
+    (one,), (first, *_) = net.localizer_parameters(), own.localizer_parameters()
+    assert sum(p.numel() for p in one[1]) - sum(p.numel() for p in first[1]) == (8 + 1) * 2 * 2, "two more thetas"
+
+
+def windowed(count: int, transform: Transform, **options) -> Network:
+    return assemble(
+        Image((1, 28, 28), BACKGROUND),
+        lambda shape: fcn(shape, 10, [8]),
+        parallel(count, size=(14, 14), window=0.5, **options),
+        transform,
+        lambda _, shape, outputs: fc(shape, outputs, [8]),
+    )
+
+
+@pytest.mark.parametrize("localizers", [None, "shared"])
+def test_views_start_as_windows_spread_over_the_frame_and_theta_counts_from_there(localizers):
+    image = torch.rand(2, 1, 28, 28)
+    net = windowed(4, Translation(), localizers=localizers)
+    for number, view in enumerate(net(image).views):
+        top, left = 14 * (number // 2), 14 * (number % 2)
+        torch.testing.assert_close(view, image[:, :, top : top + 14, left : left + 14], rtol=0, atol=1e-5)
+    push(net, 2, 0, 1.0)
+    torch.testing.assert_close(net(image).views[2], image[:, :, 14:, 7:21], rtol=0, atol=1e-5)
+
+
+def test_two_windows_start_side_by_side_and_one_in_the_middle():
+    image = torch.rand(2, 1, 28, 28)
+    for count in (1, 2):
+        views = windowed(count, ThinPlate())(image).views
+        left = 14 - 7 * count
+        middle = image[:, :, 7:21, left : left + 14 * count]
+        torch.testing.assert_close(torch.cat(views, dim=3), middle, rtol=0, atol=1e-5)
+
+
+def test_iterations_go_on_from_the_window():
+    net = windowed(2, Translation(), iterations=3)
+    push(net, 1, 1, 0.5)
+    ((corner,),) = net(torch.rand(1, 1, 28, 28)).warps[1](torch.tensor([[-1.0, -1.0]])).tolist()
+    assert corner == pytest.approx([0.0, -0.5 + 3 * 0.25])
+
+
 def test_the_sampler_is_the_one_chosen():
     views = []
     for sampler in (Sampler(), Sampler(mode="bicubic"), Sampler(padding="border")):
@@ -146,7 +209,7 @@ def test_a_smaller_view():
         lambda shape: cnn(shape, 10, channels=[6], kernels=[9]),
         at_input(iterations=2, size=(20, 24)),
         Affine(),
-        lambda shape, outputs: conv(shape, outputs, channels=[4], kernel=5, units=[8]),
+        lambda _, shape, outputs: conv(shape, outputs, channels=[4], kernel=5, units=[8]),
     )
     prediction = small(torch.rand(2, 1, 40, 48))
     assert prediction.views[0].shape == (2, 1, 20, 24)
@@ -188,3 +251,12 @@ def test_a_stage_without_an_image_is_refused(sites):
 def test_stacked_depths_rise():
     with pytest.raises(StnlabError, match=r"placement.depths=\[1, 0\]: give depths in rising order"):
         stacked([1, 0])
+
+
+def test_localizers_are_those_of_depths_with_a_transformer():
+    node = {"_target_": "any"}
+    assert [site.localizer for site in stacked([0, 2], localizers={0: None, "2": node})] == [None, node]
+    with pytest.raises(
+        StnlabError, match=r"placement.localizers.1: no transformer sits there; placement.depths=\[0, 2]"
+    ):
+        stacked([0, 2], localizers={1: node})

@@ -49,6 +49,15 @@ def test_all_parameters_learn():
     assert all(parameter.grad is not None for parameter in backbone.parameters())
 
 
+def test_dropout_is_the_last_thing_before_the_head_in_training_only():
+    backbone = timm_cnn((1, 28, 28), 10, "resnet18", pretrained=False, stem="small", dropout=0.7).eval()
+    x = torch.randn(1, 1, 28, 28)
+    still = backbone(x)
+    pooled = backbone.stages[-1].train()(torch.ones(1, 512, 4, 4))
+    assert 0.6 < (pooled == 0).float().mean() < 0.8
+    torch.testing.assert_close(backbone.eval()(x), still, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("name", "stem", "message"),
     [

@@ -97,7 +97,7 @@ def write_run(study: Path, plan: Plan, images: int) -> RunDirectory:
         train_seconds=61.3,
         images_per_second=7200.0,
         images_seen=440000,
-        parameters=100000 + 20000 * bool(plan.transform),
+        parameters=plan.environment.get("parameters", 100000 + 20000 * bool(plan.transform)),
     )
     return run
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from stnlab.errors import StnlabError
-from stnlab.evaluation import wilson
+from stnlab.evaluation import holm, wilson
 from stnlab.reports import read_study
 from stnlab.reports.cells import ABSENT
 from stnlab.reports.sections import comparisons
 from stnlab.reports.wording import finding, findings, problems, state
 from stnlab.runs import RunDirectory
+from stnlab.runs.plan import Planned, change_plan
 
 NONE = {"placement": "none"}
 INPUT = {"placement": "input", "transform": "affine", "quality": 6.0}
@@ -117,6 +118,59 @@ def test_each_cell_has_the_baseline_that_is_otherwise_the_same(make_study):
     assert partners["none epochs=8"] is None
 
 
+def sized(kind, parameters, channels=None):
+    more = {"extra": {"backbone": {"width": channels}}} if channels else {}
+    return kind | more | {"environment": {"parameters": parameters}}
+
+
+def test_a_larger_cell_is_also_compared_with_a_baseline_as_large(make_study):
+    small, large = sized(NONE, 27722), sized(NONE, 55526, [24, 44])
+    plans = [small, large, sized(INPUT, 54618), sized(deep(1), 47118), sized(INPUT | {"transform": "identity"}, 27722)]
+    report = read_study(make_study(*plans))
+    assert report.columns == ["placement", "transform", "backbone.width"]
+    rows = {row.cell.name: row for row in report.rows}
+    assert list(rows) == ["none", "none width=[24, 44]", "input affine", "input identity", "deep affine"]
+    controls = {name: row.control and row.control.name for name, row in rows.items()}
+    wide = "none width=[24, 44]"
+    assert controls == {"none": None, wide: None, "input affine": wide, "input identity": None, "deep affine": wide}
+    baselines = {name: row.baseline and row.baseline.name for name, row in rows.items()}
+    assert baselines == dict.fromkeys(rows, "none") | {"none": None}
+    p = [found.error.p for row in report.rows for _, found in row.comparisons]
+    assert len(p) == 6
+    corrected = [found.error.p_holm for row in report.rows for _, found in row.comparisons]
+    assert corrected == holm(p)
+    first, second = (sentence for sentence in findings(report) if sentence.startswith("`input affine`"))
+    assert ("error than `none` (" in first) and ("than `none width=[24, 44]`, which is as large (" in second)
+    assert [row[1] for row in comparisons(report).rows if row[0][0] == "deep affine"] == [
+        ("none", ""),
+        (wide, "as large"),
+    ]
+
+
+def test_a_control_has_its_seeds_images_and_data(make_study):
+    large = sized(NONE, 55526, [24, 44])
+    others = [large | {"data": "mnist_rts"}, large | {"seed": 1}, sized(NONE, 90000, [64, 64])]
+    report = read_study(make_study(sized(NONE, 27722), sized(INPUT, 54618), *others))
+    assert [row.control for row in report.rows] == [None] * len(report.rows)
+
+
+def test_a_baseline_may_be_named_by_a_list(make_study):
+    report = read_study(make_study(NONE, sized(NONE, 1, [24, 44]), INPUT), "placement=none,backbone.width=[24,44]")
+    (row,) = (row for row in report.rows if row.cell.name == "input affine")
+    assert row.baseline.name == "none width=[24, 44]"
+
+
+def test_runs_that_a_sweep_asked_for_are_missing_and_nothing_else(make_study):
+    path = make_study(NONE, INPUT, INPUT | {"transform": "rotation"}, deep(1))
+    assert read_study(path).missing == [{"placement": "deep", "transform": "rotation"}]
+    started = {run.name: Planned([], "") for run in path.glob("mnist*")}
+    change_plan(path, started | {"mnist_rotated-cnn-deep1-affine-fast-s1-0123abcd": Planned([], "")})
+    report = read_study(path)
+    assert (report.missing, report.not_started) == ([], ["mnist_rotated-cnn-deep1-affine-fast-s1-0123abcd"])
+    assert report.notes[0] == "1 run that a sweep asked for did not start; see below."
+    assert problems(report) == [(report.not_started[0], "not started, although a sweep asked for it")]
+
+
 def test_any_cell_can_be_the_baseline(make_study):
     path = make_study(NONE, INPUT, deep(1), deep(2))
     report = read_study(path, baseline="placement=deep,placement.depth=2")
@@ -198,9 +252,27 @@ def test_results_of_other_code_are_used_and_named(make_study):
 
 
 def test_another_commit_alone_is_no_note(make_study):
-    """Only a difference among the runs, or another version, may be why numbers differ."""
+    """Only other files that make results, or another version, may be why numbers differ."""
     old = {"environment": {"commit": "abc"}}
     assert not any("code" in note for note in read_study(make_study(NONE | old, INPUT | old)).notes)
+
+
+@pytest.mark.parametrize("old", [{"commit": "abc", "source": "0123abcd"}, {"commit": "abc", "source": None}])
+def test_results_of_other_code_than_todays_are_named(make_study, old):
+    (note,) = (one for one in read_study(make_study(NONE | {"environment": old})).notes if "code" in one)
+    assert note.startswith("The results were made by other code (stnlab 0.1.0 at abc) than today's (stnlab 0.1.0")
+
+
+def test_runs_of_one_commit_with_other_changes_are_told_apart(make_study):
+    dirty = [{"environment": {"commit": "abc+changes", "source": source}} for source in ("01234567", "89abcdef")]
+    (note,) = (one for one in read_study(make_study(NONE | dirty[0], INPUT | dirty[1])).notes if "code" in one)
+    assert "abc+changes, source 01234567, stnlab 0.1.0 at abc+changes, source 89abcdef" in note
+
+
+def test_what_was_measured_again_by_other_code_is_named(make_study):
+    later = {"measured_by": {"version": "0.2.0", "commit": "def", "source": "89abcdef"}}
+    (note,) = (one for one in read_study(make_study(NONE, INPUT | {"environment": later})).notes if "code" in one)
+    assert "measured by stnlab 0.2.0 at def" in note
 
 
 def test_missing_and_broken_results_do_not_stop_a_report(make_study):

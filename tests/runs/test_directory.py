@@ -108,7 +108,8 @@ def test_clear_keeps_only_the_lock(tmp_path: Path):
         run.start(CONFIG, {})
         (run.path / "checkpoints").mkdir()
         run.clear()
-        assert [path.name for path in run.path.iterdir()] == [".lock"]
+        assert {path.name for path in run.path.iterdir()} == {".lock", ".holder"}
+    assert [path.name for path in run.path.iterdir()] == [".lock"]
 
 
 def _hold(path: Path, held, release) -> None:

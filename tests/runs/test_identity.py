@@ -106,6 +106,29 @@ def test_the_identity_transform_has_no_localizer():
     assert "transform" in normalise(identity)
 
 
+def stacked(localizers: Any) -> dict[str, Any]:
+    placement = {"_target_": "stnlab.models.placement.stacked", "depths": [0, 2]}
+    return changed("placement", placement if localizers is None else placement | {"localizers": localizers})
+
+
+def test_localizers_by_depth_count_as_far_as_they_are_used():
+    plain, own = digest(normalise(stacked(None))), {"_target_": "other"}
+    for nothing in ({}, {0: None}, {"0": None, "2": None}):
+        assert digest(normalise(stacked(nothing))) == plain
+    first = normalise(stacked({0: own, 2: None}))
+    assert digest(first) == digest(normalise(stacked({"0": own}))) != plain
+    assert first["localizer"] == CONFIG["localizer"]
+    every = normalise(stacked({0: own, 2: own}))
+    assert "localizer" not in every
+    assert "localizer" not in every["choices"]
+
+
+def test_the_identity_transform_has_no_localizers_by_depth():
+    config = stacked({0: {"_target_": "other"}})
+    config["transform"] = {"_target_": "stnlab.geometry.transforms.Identity"}
+    assert "localizers" not in normalise(config)["placement"]
+
+
 def test_the_name_is_short_readable_and_needs_no_quotes():
     name = run_name(normalise(CONFIG))
     assert name == f"mnist_rotated-cnn-deep1-affine-fast-s3-{digest(normalise(CONFIG))}"

@@ -29,6 +29,11 @@ def node(group: str, choice: str) -> Any:
 
 
 @cache
+def composed(*options: str) -> Any:
+    return compose("train", list(options))
+
+
+@cache
 def base() -> tuple[dict[str, Any], ImageData]:
     config = compose("train", ["localizer.channels=[4,4]", "localizer.units=[8]"])
     return config, build_components(config).data
@@ -48,7 +53,28 @@ def test_a_training_step(transform: str, placement: str, backbone: str):
         with pytest.raises(StnlabError, match="a transformer needs an image"):
             build_network(config | chosen, data)
         return
-    network = build_network(config | chosen, data).train()
+    check_a_step(config | chosen, data)
+
+
+OPTIONS = {
+    "a localizer for all": ["placement=parallel", "placement.join=separate_trunks", "placement.localizers=shared"],
+    "iterated, for all": ["placement=parallel", "placement.localizers=shared", "placement.iterations=2"],
+    "another at one depth": ["placement=stacked", "+localizer@placement.localizers.1=fc"],
+    "timm's": ["localizer=timm", "localizer.channels=4", "localizer.units=[]"],
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_training_step_with_another_choice_of_localizers(transform: str, options: list[str]):
+    _, data = base()
+    small = {"transform": node("transform", transform), "backbone": node("backbone", "cnn") | BACKBONES["cnn"]}
+    check_a_step(composed(*options) | small, data)
+
+
+def check_a_step(config: dict[str, Any], data: ImageData) -> None:
+    """Theta starts at the identity, the loss is finite, and every localizer learns."""
+    network = build_network(config, data).train()
     generator = torch.Generator().manual_seed(0)
     prediction = network(torch.randn(2, 1, 28, 28, generator=generator))
 

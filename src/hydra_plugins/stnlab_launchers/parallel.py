@@ -44,7 +44,7 @@ class Parallel(Launcher):
         os.environ[PER_DEVICE] = str(self.jobs_per_device)
         try:
             return launch_unfinished(
-                self.inner.launch,
+                lambda jobs, first, _: self.inner.launch(jobs, first),
                 self.hydra_context.config_loader,
                 self.config,
                 job_overrides,

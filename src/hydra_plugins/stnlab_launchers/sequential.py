@@ -14,6 +14,11 @@ class Sequential(BasicLauncher):
 
         assert self.hydra_context is not None
         assert self.config is not None
+        launch = super().launch
         return launch_unfinished(
-            super().launch, self.hydra_context.config_loader, self.config, job_overrides, initial_job_idx
+            lambda jobs, first, _: launch(jobs, first),
+            self.hydra_context.config_loader,
+            self.config,
+            job_overrides,
+            initial_job_idx,
         )

@@ -2,11 +2,24 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from stnlab.data.mnist import load_mnist
 from stnlab.data.raw import RawImages
+
+
+def _on_or_none(extra: Any) -> Any:
+    if extra is None or extra is True:
+        return extra
+    raise PydanticCustomError("extra", "should be true, or null for off")
+
+
+Extra = Annotated[bool | None, BeforeValidator(_on_or_none)]
+"""Whether to train with a part that a dataset can do without. Off is None alone, so that it is the same run."""
 
 
 class Dataset(ABC):

@@ -1,5 +1,6 @@
 """SVHN's full house numbers: sequences of up to five digits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from stnlab.data.dataset import Dataset
+from stnlab.data.dataset import Dataset, Extra
 from stnlab.data.pictures import Pictures, reason
 from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
@@ -25,31 +26,37 @@ class SvhnNumbers(Dataset):
 
     pixels: an image's side. expand: factor on the smallest box around all digits, which is then cropped and stretched
     to a square; more shows more around the number. Each of five heads names a digit, or class 10 where there is none.
-    The one number of six digits is left out.
+    The one number of six digits is left out. extra: True, also train with the 202,353 easier ones of `extra`.
 
-    Files, not fetched: `svhn/train/` and `svhn/test/`, each with `digitStruct.mat` and `1.png`, ...
+    Files, not fetched: `svhn/train/`, `svhn/test/` and `svhn/extra/`, each with `digitStruct.mat` and `1.png`, ...
     """
 
-    sizes = (33_401, 13_068)
     channels, classes, heads = 3, 11, DIGITS
     mean, std = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     background = mean
     posed = False
 
-    def __init__(self, pixels: Annotated[int, Ge(4)], expand: Annotated[float, Ge(1)]) -> None:
+    def __init__(self, pixels: Annotated[int, Ge(4)], expand: Annotated[float, Ge(1)], extra: Extra = None) -> None:
         self.pixels, self.expand = pixels, expand
+        self.trained = ("train", "extra") if extra else ("train",)
+        self.sizes = (33_401 + (202_353 if extra else 0), 13_068)
 
     def load(self, root: Path) -> tuple[RawImages, RawImages]:
-        return self._split(root / "svhn" / "train"), self._split(root / "svhn" / "test")
+        train, test = ([root / "svhn" / name for name in names] for names in (self.trained, ("test",)))
+        return self._raw(train), self._raw(test)
 
-    def _split(self, folder: Path) -> RawImages:
-        numbers = [found for found in read_digit_struct(folder / "digitStruct.mat") if len(found[1]) <= DIGITS]
+    def _raw(self, folders: Sequence[Path]) -> RawImages:
+        numbers = [
+            (folder / name, digits)
+            for folder in folders
+            for name, digits in read_digit_struct(folder / "digitStruct.mat")
+            if len(digits) <= DIGITS
+        ]
         boxes = np.array([_around(digits, self.expand) for _, digits in numbers])
         labels = np.full((len(numbers), DIGITS), NOTHING, dtype=np.int64)
         for row, (_, digits) in enumerate(numbers):
             labels[row, : len(digits)] = digits[:, 0] % 10  # the files call zero 10
-        paths = [folder / name for name, _ in numbers]
-        return RawImages(Pictures(paths, self.pixels, boxes), labels)
+        return RawImages(Pictures([path for path, _ in numbers], self.pixels, boxes), labels)
 
 
 def _around(digits: Floats, expand: float) -> Floats:

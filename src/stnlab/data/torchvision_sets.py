@@ -8,7 +8,7 @@ import numpy as np
 from annotated_types import Ge
 from filelock import FileLock
 
-from stnlab.data.dataset import Dataset
+from stnlab.data.dataset import Dataset, Extra
 from stnlab.data.pictures import Pictures, reason
 from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
@@ -221,26 +221,33 @@ class Cifar100(Cifar10):
 
 
 class Svhn(_Photographs):
-    """Netzer et al. 2011, cropped: 73,257 and 26,032 digits of house numbers, with what is beside them, 32x32."""
+    """Netzer et al. 2011, cropped: 73,257 and 26,032 digits of house numbers, with what is beside them, 32x32.
 
-    sizes = (73_257, 26_032)
+    extra: True, also train with the 531,131 easier ones of `extra`.
+    """
+
     classes = 10
     mean, std = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     background = mean
     folder = "."
 
+    def __init__(self, extra: Extra = None) -> None:
+        self.trained = ("train", "extra") if extra else ("train",)
+        self.sizes = (73_257 + (531_131 if extra else 0), 26_032)
+
     def _open(self, root: Path, train: bool, download: bool) -> Any:
         from torchvision.datasets import SVHN
 
-        return SVHN(root, "train" if train else "test", download=download)
+        return [SVHN(root, split, download=download) for split in (self.trained if train else ("test",))]
 
     def _checksums(self) -> dict[str, str]:
         from torchvision.datasets import SVHN
 
-        return {name: md5 for _, name, md5 in (SVHN.split_list["train"], SVHN.split_list["test"])}
+        return {name: md5 for _, name, md5 in (SVHN.split_list[split] for split in (*self.trained, "test"))}
 
     def _raw(self, opened: Any) -> RawImages:
-        return RawImages(np.ascontiguousarray(opened.data), opened.labels.astype(np.int64))
+        labels = np.concatenate([part.labels for part in opened]).astype(np.int64)
+        return RawImages(np.concatenate([part.data for part in opened]), labels)
 
 
 class Gtsrb(_Photographs):

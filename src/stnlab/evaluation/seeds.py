@@ -17,6 +17,8 @@ from scipy.special import ndtr, ndtri, stdtrit  # type: ignore[import-untyped]
 
 LEVEL = 0.95
 SMALLEST_P = 1e-12
+FEWEST = 3
+"""Runs whose spread is shown as an interval of a measure or in a figure: that of two is their range times 13."""
 
 
 def standard_error(values: Sequence[float] | np.ndarray) -> float:

@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, MultipleLocator, NullLo
 from numpy.typing import NDArray
 
 from stnlab.errors import StnlabError
+from stnlab.evaluation.seeds import FEWEST, with_seeds
 from stnlab.figures import style
 
 Array = NDArray[np.float64]
@@ -37,7 +38,6 @@ FEW = 100
 ROUND = (1, 0.5, 2, 0.25, 4, 0.7, 1.4, 0.85, 1.2, 0.35, 2.8)
 """Factors for the ticks of an axis of scales, the most welcome first."""
 NEEDED = ("low", "high", "error")
-NORMAL = 1.96
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def pose_curves(
     points and on scales of the same length: where does a network err, and is it less sure there?
 
     curves: name -> one curve for each seed; a name without any keeps its colour for other figures and is not drawn.
-    Lines are means over seeds. Bands are 95% intervals of error and gap: of the test images, and with several seeds of
-    those too (the two standard errors added in squares). Where there are more than two lines, only `baseline` (or else
-    the first) and the one of lowest error have a band: more hide each other. ECE has none: in so few images it is
-    above zero by chance alone, and its interval begins there. Bins of fewer than FEW images are left out, or drawn
+    Lines are means over seeds. Bands are 95% intervals of error and gap: of the test images, and from FEWEST seeds on
+    of those too (`stnlab.evaluation.seeds`). Where there are more than two lines, only `baseline` (or else the first)
+    and the one of lowest error have a band: more hide each other. ECE has none: in so few images it is above zero by
+    chance alone, and its interval begins there. Bins of fewer than FEW images are left out, or drawn
     hollow where all are so small; the figure says so. Raises StnlabError if there is nothing to draw.
     """
     if not any(len(one.low) for seeds in curves.values() for one in seeds):
@@ -176,11 +176,13 @@ def _draw(panels: Sequence[Axes], seeds: Sequence[PoseCurve], name: str, number:
 
 
 def _band(values: Array, below: Array, above: Array, floor: float) -> tuple[Array, Array, Array]:
-    """Mean over seeds [bins] and its interval, from how far the seeds' own reach [seeds, bins] and their spread."""
-    mean, count = values.mean(axis=0), len(values)
-    spread = NORMAL * values.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros_like(mean)
-    low, high = mean - np.hypot(below.mean(axis=0), spread), mean + np.hypot(above.mean(axis=0), spread)
-    return mean, np.maximum(low, floor), high
+    """Mean over seeds [bins] and its interval, from how far the seeds' own reach [seeds, bins] and, if they are enough
+    to know it by, their spread."""
+    mean = values.mean(axis=0)
+    ends = np.stack([mean - below.mean(axis=0), mean + above.mean(axis=0)])
+    if len(values) >= FEWEST:
+        ends = np.transpose([with_seeds(*one) for one in zip(values.T, *ends, strict=True)])
+    return mean, np.maximum(ends[0], floor), ends[1]
 
 
 def _same_scale(panels: Sequence[Axes]) -> None:

@@ -21,17 +21,19 @@ def reliability_diagram(
     interval: tuple[float, float] | None = None,
     note: str = "",
     legend: bool = True,
+    runs: int = 1,
 ) -> Figure:
     """Accuracy of each confidence bin against the diagonal, the signed gap shaded, and how many samples it holds.
 
     ece: a fraction, printed after the `note` with its `interval` (low, high) if there is one, above the signed gap
     (mean confidence minus accuracy, in points). Orange is overconfident (less often right than it says), blue
-    underconfident, as the `legend` says. Whiskers: Wilson's 95% interval of a bin's accuracy.
+    underconfident, as the `legend` says. Whiskers: Wilson's 95% interval of a bin's accuracy, of as many images as one
+    of the `runs` in `bins` has there: all of them answered for the same images.
     """
     figure = style.new_figure(2.7, 3.5)
     room = {"left": 0.22, "right": 0.94, "bottom": 0.125, "top": 0.845, "hspace": 0.14}
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw=room)
-    _accuracy(above, bins)
+    _accuracy(above, bins, runs)
     if legend:
         _legend(above)
     _counts(below, bins)
@@ -63,7 +65,7 @@ def _signed(bins: ReliabilityBins) -> str:
     return f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.2f} points"
 
 
-def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:
+def _accuracy(axes: Axes, bins: ReliabilityBins, runs: int) -> None:
     style.clean(axes, ylabel="accuracy")
     used = bins.count > 0
     left, width = bins.edges[:-1][used], np.diff(bins.edges)[used]
@@ -72,7 +74,8 @@ def _accuracy(axes: Axes, bins: ReliabilityBins) -> None:
     axes.bar(left, accuracy, width, align="edge", color=style.FAINT, alpha=0.28, linewidth=0)
     axes.bar(left, confidence - accuracy, width, bottom=accuracy, align="edge", color=over, alpha=0.75, linewidth=0)
     axes.hlines(accuracy, left, left + width, color=style.INK, linewidth=1.1)
-    ends = [wilson(round(p * n), n) for p, n in zip(accuracy, bins.count[used].tolist(), strict=True)]
+    images = np.maximum(1, np.rint(bins.count[used] / runs)).astype(int).tolist()
+    ends = [wilson(round(p * n), n) for p, n in zip(accuracy, images, strict=True)]
     axes.vlines(left + width / 2, *zip(*ends, strict=True), color=style.INK, linewidth=0.7)
     axes.plot([0, 1], [0, 1], color=style.FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), ylim=(0, 1.005))

@@ -4,10 +4,11 @@ Coordinates are normalised: the frame is [-1, 1] x [-1, 1], x to the right, y do
 corner pixels (`align_corners=False`). Poses and warps are both point maps, one for each sample of a batch.
 
 Everything here is as precise as the maps' own numbers, also under autocast and with TF32 matrix products: small
-products are written as sums, which neither of them rounds.
+products are written as sums, which neither of them rounds, and large ones are only taken where nothing rounds them.
 """
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -138,10 +139,32 @@ def _at_points(matrix: Tensor, points: Tensor) -> Tensor:
 
 def _at_pixels(matrix: Tensor, height: int, width: int) -> Tensor:
     """matrix [N, R, 3] times (x, y, 1) of the pixel centres: [N, height, width, R]."""
+    if matrix.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest":
+        return _at_pixels_by_product(matrix, height, width)
+    return _at_pixels_by_sums(matrix, height, width)
+
+
+def _at_pixels_by_sums(matrix: Tensor, height: int, width: int) -> Tensor:
     x, y = pixel_centres(height, width, matrix)
     of_x, of_y, constant = matrix[:, None, None].unbind(-1)
-    # Outer sums: a batched matrix product over all pixels takes several times as long.
     return (of_y * y[:, None, None] + constant) + of_x * x[:, None]
+
+
+def _at_pixels_by_product(matrix: Tensor, height: int, width: int) -> Tensor:
+    """One matrix product for all samples, and one for their gradients: on a CPU ten times as fast as outer sums."""
+    with torch.autocast(matrix.device.type, enabled=False):
+        pixels = matrix.flatten(1) @ _pixel_basis(height, width, matrix.shape[1], matrix.dtype)
+    return pixels.reshape(len(matrix), height, width, matrix.shape[1])
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # a tensor kept from an inference could not be used in training
+def _pixel_basis(height: int, width: int, rows: int, dtype: torch.dtype) -> Tensor:
+    """[rows * 3, height * width * rows], on the CPU: what each entry of a matrix adds to each number at each pixel."""
+    x, y = pixel_centres(height, width, torch.empty(0, dtype=dtype))
+    ones = torch.ones(height, width, dtype=dtype)
+    coordinates = torch.stack([ones * x, ones * y[:, None], ones]).reshape(1, 3, -1, 1)
+    return (torch.eye(rows, dtype=dtype)[:, None, None] * coordinates).reshape(rows * 3, -1)
 
 
 def _divided(numerator: Tensor, denominator: Tensor) -> Tensor:

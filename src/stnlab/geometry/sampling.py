@@ -1,13 +1,13 @@
 """Reading an image at the points that a map names."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stnlab.errors import StnlabError
+from stnlab.geometry.gathering import Mode, Padding, gather
 from stnlab.geometry.maps import PointMap
 
 
@@ -29,8 +29,8 @@ class Sampler:
     Raises StnlabError with `nearest`.
     """
 
-    mode: Literal["bilinear", "nearest", "bicubic"] = "bilinear"
-    padding: Literal["zeros", "border", "reflection"] = "zeros"
+    mode: Mode = "bilinear"
+    padding: Padding = "zeros"
     antialias: bool = False
 
     def __post_init__(self) -> None:
@@ -71,6 +71,8 @@ class Sampler:
         return torch.stack(views).sum(0)
 
     def _read(self, images: Tensor, grid: Tensor) -> Tensor:
+        if images.device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
+            return gather(images, grid, self.mode, self.padding)
         return F.grid_sample(images, grid, mode=self.mode, padding_mode=self.padding, align_corners=False)
 
 

@@ -258,4 +258,6 @@ def _bounded_scale(log_scale: Tensor, factor: float | None) -> Tensor:
 
 def _bounded_columns(residual: Tensor, linear: float | None, shift: float | None) -> Tensor:
     """[N, 2, 3], the last column a shift."""
+    if linear is None and shift is None:
+        return residual
     return torch.cat([_bounded(residual[:, :, :2], linear), _bounded(residual[:, :, 2:], shift)], dim=2)

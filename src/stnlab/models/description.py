@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stnlab.models.backbones import Shape
 from stnlab.models.network import Network
+from stnlab.models.transformer import SpatialTransformer
 
 Kind = Literal["transformer", "stage", "head"]
 PARTS: dict[Kind, str] = {
@@ -28,7 +29,8 @@ class Part:
 
     depth: of a stage, what it makes; else what it gets. shape: of its output or view, without the batch. parameters:
     its own; what a transformer shares with the classifier is the classifier's. multiply_adds: of the convolutions and
-    matrix products of one image, as often as the part acts; norms, activations, pooling and sampling are left out.
+    matrix products of one image, as often as the part acts; norms, activations, pooling and sampling are left out, and
+    so is what is computed once for all images.
     """
 
     kind: Kind
@@ -64,7 +66,7 @@ def describe(network: Network, image_shape: Shape) -> list[Part]:
         own = {id(p): p.numel() for name in names for p in modules[name].parameters()}
         counted = {key: count for key, count in own.items() if kind != "transformer" or key not in classifier}
         cost = sum(call.multiply_adds for call in same)
-        layers = _layers(modules[same[0].name], kind)
+        layers = _layers(modules[same[0].name])
         parts.append(Part(kind, depth, layers, same[0].shape, sum(counted.values()), cost))
     return parts
 
@@ -90,30 +92,33 @@ def _calls(network: Network, image: Tensor) -> list[_Call]:
     def end(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             cost = (counter.get_total_flops() - begun.pop()) // 2
-            view: Tensor = output if isinstance(output, Tensor) else output[0]
+            view: Tensor = output if isinstance(output, Tensor) else output[0][0]
             if not begun:
                 calls.append(_Call(name, tuple(view.shape[1:]), cost))
 
         return hook
 
+    with torch.no_grad():
+        network.eval()(image)  # what is computed once is computed here
     handles = []
     for name, module in network.named_modules():
         if any(re.fullmatch(pattern, name) for pattern in PARTS.values()):
             handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end(name))]
     with torch.no_grad(), counter:
-        network.eval()(image)
+        network(image)
     for handle in handles:
         handle.remove()
     return calls
 
 
-def _layers(part: nn.Module, kind: Kind) -> str:
+def _layers(part: nn.Module) -> str:
     """Names of the layers in order: `Conv2d ReLU MaxPool2d`; of a transformer, what it may do and its localizer's."""
-    if kind != "transformer":
+    if not isinstance(part, SpatialTransformer):
         return _names(part)
     localizer = part.localizer
-    by = f" by {_names(localizer)}" if isinstance(localizer, nn.Module) else ""
-    return f"{type(part.transform).__name__}{by}"
+    by = f" by {_names(localizer)}" if localizer is not None else ""
+    several = f" x{part.views}" if part.views > 1 else ""
+    return f"{type(part.transform).__name__}{several}{by}"
 
 
 def _names(module: nn.Module) -> str:

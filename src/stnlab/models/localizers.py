@@ -4,11 +4,15 @@ A new localizer is one function or class that makes a module ending in `identity
 `conf/localizer/`.
 """
 
+from typing import Literal
+
 import torch
 from torch import nn
 
+from stnlab.errors import StnlabError
 from stnlab.models.backbones import Count, Shape, output_shape
 from stnlab.models.conv_net import Entries, conv_stages
+from stnlab.models.timm_cnn import Stem, timm_cnn
 
 
 def identity_layer(inputs: int, outputs: int) -> nn.Linear:
@@ -41,6 +45,46 @@ def conv_net(input_shape: Shape, outputs: int, layers: Entries, units: list[Coun
     """Convolutional layers listed one by one (the options of `stnlab.models.conv_net.ConvLayer`), then as `fc`."""
     stages, shape = conv_stages(input_shape, layers, "localizer.layers")
     return nn.Sequential(*stages, fc(shape, outputs, units))
+
+
+def timm(
+    input_shape: Shape,
+    outputs: int,
+    name: str,
+    pretrained: bool,
+    stem: Stem,
+    pixels: Count | None,
+    channels: Count | None,
+    pool: Literal["avg", "none"],
+    units: list[Count],
+) -> nn.Module:
+    """The features of a timm CNN, then as `fc` (Jaderberg et al. 2015, appendix A.6, with Inception for birds).
+
+    name, pretrained, stem: as of `stnlab.models.timm_cnn.timm_cnn`. pixels: the input is averaged down to so many a
+    side first, None: it is not. channels: of a 1x1 convolution and ReLU after the features, None: without. pool: `avg`
+    takes the mean over all places, `none` keeps them apart.
+    Raises StnlabError for what `timm_cnn` refuses, and for an input of no more than `pixels`.
+    """
+    first: list[nn.Module] = []
+    if pixels is not None:
+        if min(input_shape[1:]) <= pixels:
+            given = "x".join(map(str, input_shape))
+            raise StnlabError(f"localizer.pixels={pixels}: the input is {given} and can only get smaller; give null")
+        first = [nn.AdaptiveAvgPool2d(pixels)]
+        input_shape = (input_shape[0], pixels, pixels)
+    try:
+        stages = list(timm_cnn(input_shape, outputs, name, pretrained, stem).stages)
+    except StnlabError as error:
+        raise StnlabError(str(error).replace("backbone.", "localizer.")) from error
+    features = nn.Sequential(*stages[:-1])  # the last one pools
+    shape = output_shape(features, input_shape)
+    if channels is not None:
+        features.append(nn.Sequential(nn.Conv2d(shape[0], channels, 1), nn.ReLU()))
+        shape = (channels, *shape[1:])
+    if pool == "avg":
+        features.append(nn.AdaptiveAvgPool2d(1))
+        shape = (shape[0], 1, 1)
+    return nn.Sequential(*first, features, fc(shape, outputs, units))
 
 
 def fc(input_shape: Shape, outputs: int, units: list[Count]) -> nn.Module:

@@ -1,6 +1,7 @@
 """A backbone with spatial transformers between its stages."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,12 @@ from stnlab.models.prediction import Prediction
 from stnlab.models.transformer import SpatialTransformer
 
 MakeBackbone = Callable[[Shape], Backbone]
-MakeLocalizer = Callable[[Shape, int], nn.Module]
+MakeLocalizer = Callable[[Site, Shape, int], nn.Module]
 
 
 class Network(nn.Module):
-    """sites: where transformers sit; transformers: those of each site, in the order of the sites and their count.
+    """sites: where transformers sit; transformers: those of each site, in the order of the sites and their count, those
+    that share a localizer as one module.
 
     more_trunks: stages of their own for every branch but the first.
     """
@@ -53,7 +55,7 @@ class Network(nn.Module):
                 branches = [stages[depth - 1](x) for stages, x in zip(self._trunks(branches), branches, strict=True)]
             for site, transformers in self._at(depth):
                 (reached,) = branches
-                made = [transformer(reached) for transformer in transformers]
+                made = [pair for transformer in transformers for pair in transformer(reached)]
                 inputs += [reached] * len(made)
                 views += [view for view, _ in made]
                 warps += [warp for _, warp in made]
@@ -64,8 +66,13 @@ class Network(nn.Module):
         logits = outputs.reshape(len(image), self.heads, outputs.shape[1] // self.heads)
         return Prediction(logits, tuple(warps), tuple(inputs), tuple(views), self._sources())
 
+    @property
+    def views(self) -> int:
+        """How many transformers there are, each of which makes a view."""
+        return sum(site.count for site in self.sites)
+
     def localizer_parameters(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """(learning-rate multiplier, parameters) of each transformer."""
+        """(learning-rate multiplier, parameters) of each transformer, or of those that share a localizer."""
         modules = [module for module in self.transformers if isinstance(module, SpatialTransformer)]
         return [(module.transform.lr_multiplier, list(module.parameters())) for module in modules]
 
@@ -79,7 +86,7 @@ class Network(nn.Module):
 
     def _at(self, depth: int) -> list[tuple[Site, list[nn.Module]]]:
         remaining = iter(self.transformers)
-        groups = [(site, [next(remaining) for _ in range(site.count)]) for site in self.sites]
+        groups = [(site, [next(remaining) for _ in range(_modules(site))]) for site in self.sites]
         return [(site, group) for site, group in groups if site.depth == depth]
 
     def _trunks(self, branches: list[Tensor]) -> list[nn.ModuleList]:
@@ -106,7 +113,8 @@ def assemble(
 ) -> Network:
     """Build the backbone for what the transformers hand it, and put them at their sites.
 
-    Outside features is zero.
+    make_localizer: gets a site, the shape of what is localised on, and how many numbers to regress. Outside features
+    is zero.
     Raises StnlabError, with the backbone's stages, if a site's depth does not exist or holds no image.
     """
     on_image = [site for site in sites if site.depth == 0]
@@ -116,18 +124,29 @@ def assemble(
     transformers = []
     for site in sites:
         shape = image.shape if site.depth == 0 else _image_shape(backbone, site.depth)
-        outside = image.background if site.depth == 0 else torch.zeros(shape[0])
+        outside = image.background if site.depth == 0 else None
         if site.looks_at > site.depth and channels != image.shape[0]:
             raise StnlabError("placement: views joined as channels cannot share the classifier's stages")
-        for _ in range(site.count):
+        windows = _windows(site)
+        views = site.count // len(windows)
+        for window in windows:
             stages = _stages_between(backbone, site)
             looked_at = shape
             for stage in stages:
                 looked_at = output_shape(stage, looked_at)
-            localizer = make_localizer(looked_at, transform.parameters) if transform.parameters else None
+            thetas = views * transform.parameters
             transformers.append(
                 SpatialTransformer(
-                    stages, site.own_stages, localizer, transform, outside, sampler, site.iterations, site.size
+                    stages,
+                    site.own_stages,
+                    make_localizer(site, looked_at, thetas) if thetas else None,
+                    transform,
+                    outside,
+                    sampler,
+                    site.iterations,
+                    site.size,
+                    views,
+                    window,
                 )
             )
     more_trunks = []
@@ -137,6 +156,26 @@ def assemble(
             copies = site.count - 1 if site.join == "separate_trunks" else 0
             more_trunks = [make_backbone(backbone.shapes[0]).stages for _ in range(copies)]
     return Network(backbone, sites, transformers, heads, more_trunks)
+
+
+def _modules(site: Site) -> int:
+    return 1 if site.shared_localizer else site.count
+
+
+def _windows(site: Site) -> Sequence[Tensor | None]:
+    """For each module of a site the maps [views, 2, 3] to the windows that its views start from.
+
+    Spread evenly from the top left, in as many columns as rows or in one more. None: no windows.
+    """
+    if site.window is None:
+        return [None] * _modules(site)
+    columns = math.ceil(math.sqrt(site.count))
+    rows = math.ceil(site.count / columns)
+    room = 1 - site.window
+    x, y = (torch.linspace(-room, room, many) if many > 1 else torch.zeros(1) for many in (columns, rows))
+    centres = torch.cartesian_prod(y, x)[: site.count].flip(1)
+    matrices = torch.cat([(site.window * torch.eye(2)).expand(site.count, 2, 2), centres[:, :, None]], dim=2)
+    return matrices.chunk(_modules(site))
 
 
 def widen_head(backbone: Backbone, count: int) -> None:

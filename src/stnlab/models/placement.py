@@ -7,8 +7,9 @@ iterated, stacked and parallel transformers differ in its numbers alone.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Len
+from annotated_types import Ge, Gt, Le, Len
 
+from stnlab.choices import Node
 from stnlab.errors import StnlabError
 
 Depth = Annotated[int, Ge(0)]
@@ -16,6 +17,7 @@ Stage = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(1)]
 Join = Literal["channels", "shared_trunk", "separate_trunks"]
 Size = tuple[Count, Count] | None
+Window = Annotated[float, Gt(0), Le(1)] | None
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Site:
     join: what becomes of several views: channels of one image, or one branch each through the rest of the network,
     with the same weights or with their own, joined before the head. size: [height, width] of the views, None: as
     what they are made of; only for one site, on the image.
+
+    localizer: configuration node of this site's own kind of localizer, None: of the chosen one. shared_localizer: one
+    network regresses the thetas of all `count`. window: the views start as windows of this part of the frame's sides,
+    spread over the frame, and theta counts from there; None: as the whole frame.
     """
 
     depth: int
@@ -37,6 +43,9 @@ class Site:
     count: int = 1
     join: Join = "channels"
     size: tuple[int, int] | None = None
+    localizer: Node | None = None
+    shared_localizer: bool = False
+    window: float | None = None
 
 
 def none() -> tuple[Site, ...]:
@@ -64,13 +73,46 @@ def separate(depth: Stage, iterations: Count = 1, size: Size = None) -> tuple[Si
     return (Site(depth=0, looks_at=depth, own_stages=True, iterations=iterations, size=size),)
 
 
-def stacked(depths: Annotated[list[Depth], Len(1)], iterations: Count = 1) -> tuple[Site, ...]:
-    """One transformer at each depth, each acting on what reaches it (multi-ST of Jaderberg et al. 2015 for SVHN)."""
+def stacked(
+    depths: Annotated[list[Depth], Len(1)],
+    iterations: Count = 1,
+    localizers: dict[int | str, Node | None] | None = None,
+) -> tuple[Site, ...]:
+    """One transformer at each depth, each acting on what reaches it (multi-ST of Jaderberg et al. 2015 for SVHN).
+
+    localizers: nodes of other localizers than the chosen one, by depth.
+    """
     if sorted(set(depths)) != depths:
         raise StnlabError(f"placement.depths={depths}: give depths in rising order, each once")
-    return tuple(Site(depth=depth, looks_at=depth, iterations=iterations) for depth in depths)
+    own = {str(depth): node for depth, node in (localizers or {}).items()}
+    if astray := own.keys() - {str(depth) for depth in depths}:
+        raise StnlabError(f"placement.localizers.{min(astray)}: no transformer sits there; placement.depths={depths}")
+    return tuple(
+        Site(depth=depth, looks_at=depth, iterations=iterations, localizer=own.get(str(depth))) for depth in depths
+    )
 
 
-def parallel(count: Count, join: Join = "channels", iterations: Count = 1, size: Size = None) -> tuple[Site, ...]:
-    """`count` transformers on the image (Jaderberg et al. 2015: for addition, and 2x and 4xST-CNN for birds)."""
-    return (Site(depth=0, looks_at=0, iterations=iterations, count=count, join=join, size=size),)
+def parallel(
+    count: Count,
+    join: Join = "channels",
+    iterations: Count = 1,
+    size: Size = None,
+    localizers: Literal["shared"] | None = None,
+    window: Window = None,
+) -> tuple[Site, ...]:
+    """`count` transformers on the image (Jaderberg et al. 2015: for addition, and 2x and 4xST-CNN for birds).
+
+    localizers: `shared`, one regresses all thetas; None, each transformer has its own.
+    """
+    return (
+        Site(
+            depth=0,
+            looks_at=0,
+            iterations=iterations,
+            count=count,
+            join=join,
+            size=size,
+            shared_localizer=localizers == "shared",
+            window=window,
+        ),
+    )

@@ -3,24 +3,28 @@
 import copy
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from stnlab.errors import StnlabError, nearest
 from stnlab.models.backbones import Backbone, Shape
 
 Stem = Literal["small", "original"]
+Rate = Annotated[float, Gt(0), Lt(1)]
 
 
-def timm_cnn(input_shape: Shape, outputs: int, name: str, pretrained: bool, stem: Stem) -> Backbone:
+def timm_cnn(
+    input_shape: Shape, outputs: int, name: str, pretrained: bool, stem: Stem, dropout: Rate | None = None
+) -> Backbone:
     """timm's stages, one more that pools, and a linear head.
 
     name: one of `timm.list_models()`, or with a tag of its weights, such as resnet18.a1_in1k. A model whose stages are
     no chain of modules, such as HRNet, has one stage for all of them. pretrained: with the weights of ImageNet, the
     first convolution adapted to the channels. stem: `small` makes the first convolution 3x3 with stride 1 and fresh
-    weights, and leaves out a pooling after it; `original` changes nothing.
+    weights, and leaves out a pooling after it; `original` changes nothing. dropout: after the last stage, None: none.
     Raises StnlabError for a name that timm lacks, weights that cannot be fetched, a model that is no CNN, a stem that
     cannot be changed or is small already, and an image that is too small.
     """
@@ -29,6 +33,8 @@ def timm_cnn(input_shape: Shape, outputs: int, name: str, pretrained: bool, stem
         _widen_stem(model, name)
     try:
         stages = _split(model, name, torch.zeros(1, *input_shape), without_pooling=stem == "small")
+        if dropout is not None:
+            stages[-1] = nn.Sequential(stages[-1], nn.Dropout(dropout))
         return Backbone(stages, input_shape, outputs)
     except (RuntimeError, ValueError, AssertionError) as error:
         image = "x".join(map(str, input_shape))

@@ -46,14 +46,14 @@ def reliability(row: Row) -> Figures:
         return
     interval = (row.ece.low, row.ece.high) if row.ece else None
     bins = reliability_bins(outcomes.confidence.ravel(), outcomes.correct.ravel())
-    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, interval, legend=False)
+    yield "", reliability_diagram(bins, cell.mean("ece"), cell.name, interval, legend=False, runs=len(cell.finished))
     scaled = [run for run in cell.finished if run.result and "temperature/value" in run.result.metrics]
     if scaled:
         cooled = _cooled(scaled, outcomes.indices)
         bins = reliability_bins(cooled.confidence.ravel(), cooled.correct.ravel())
         note, ece = f"T = {cell.mean('temperature/value'):.2f}", cell.mean("temperature/ece")
         interval = _interval_of(scaled, cooled)
-        yield "scaled", reliability_diagram(bins, ece, cell.name, interval, note, legend=False)
+        yield "scaled", reliability_diagram(bins, ece, cell.name, interval, note, legend=False, runs=len(scaled))
 
 
 def _cooled(runs: Sequence[Run], indices: np.ndarray) -> Outcomes:
@@ -119,11 +119,11 @@ def views(row: Row) -> Figures:
 
 
 def frames(row: Row) -> Figures:
-    """Of the first seed that has some, an animation for each transformer."""
+    """Of the first seed that has some, an animation for each transformer; nothing of a single epoch."""
     for run, evaluation in _evaluations(row.cell):
-        if evaluation.frames is None or not evaluation.examples.before:
-            continue
         found = evaluation.frames
+        if found is None or len(found.epochs) < 2 or not evaluation.examples.before:
+            continue
         for number, seen in enumerate(found.views):
             before = evaluation.examples.before[number][: seen.shape[1]]
             parts = found.epochs, before, seen, found.corners[:, :, number]

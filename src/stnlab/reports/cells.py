@@ -27,11 +27,13 @@ WITHOUT_VARIATION = ("placement", "transform")
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in their seed alone. `labels`: column -> what it is in this cell. `runs`: by seed."""
+    """Runs that differ in their seed alone. `labels`: column -> what it is in this cell. `runs`: by seed. `unsaid`:
+    columns that its name does without."""
 
     labels: Labels
     config: dict[str, Any]
     runs: list[Run]
+    unsaid: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -39,13 +41,20 @@ class Cell:
         parts = [
             value if "." not in column else f"{column.rpartition('.')[2]}={value}"
             for column, value in self.labels.items()
-            if value != ABSENT
+            if value != ABSENT and column not in self.unsaid
         ]
         return " ".join(parts)
 
     @property
     def finished(self) -> list[Run]:
         return [run for run in self.runs if run.result is not None]
+
+    @property
+    def parameters(self) -> int | None:
+        """Of its network; None if no finished run knows, or runs from different code do not agree."""
+        counts = {run.info.get("parameters") for run in self.finished}
+        (count,) = counts if len(counts) == 1 else (None,)
+        return count
 
     @cached_property
     def outcomes(self) -> Outcomes | None:
@@ -98,10 +107,13 @@ def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[st
     members = [_one_run_a_seed(runs) for runs in groups.values()]
     configs = [runs[0].config for runs in members]
     columns = varying(configs)
-    cells = [
-        Cell({column: value_at(config, column) for column in columns}, config, runs)
-        for config, runs in zip(configs, members, strict=True)
-    ]
+    usual = _usual(configs, columns)
+    columns.sort(key=lambda column: column in usual)  # a control follows what it is a control of
+    cells = []
+    for config, runs in zip(configs, members, strict=True):
+        labels = {column: value_at(config, column) for column in columns}
+        unsaid = frozenset(column for column, value in usual.items() if labels[column] == value)
+        cells.append(Cell(labels, config, runs, unsaid))
     return sorted(cells, key=lambda cell: [order(value) for value in cell.labels.values()]), unreadable
 
 
@@ -124,6 +136,14 @@ def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         columns += dict.fromkeys(nested)
     named = [group for group in WITHOUT_VARIATION if any(group in config["choices"] for config in configs)]
     return columns or named
+
+
+def _usual(configs: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, str]:
+    """`group.key` -> its value, where all networks with a transformer have the same: only a control has another, such
+    as a wider network without one, and only its name has to say so."""
+    transformed = [config for config in configs if value_at(config, "placement") != "none"]
+    values = {column: {value_at(config, column) for config in transformed} for column in columns if "." in column}
+    return {column: next(iter(found)) for column, found in values.items() if len(found) == 1}
 
 
 def value_at(config: Mapping[str, Any], column: str) -> str:

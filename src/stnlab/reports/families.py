@@ -21,7 +21,7 @@ CALIBRATION = {
     "adaptive ECE %": "test/ece_adaptive",
     "classwise ECE %": "test/ece_classwise",
     "MCE %": "test/mce",
-    "gap": "test/gap",
+    "gap, points": "test/gap",
     "NLL": "test/nll",
     "Brier": "test/brier",
     "reliability": "test/brier_reliability",
@@ -35,10 +35,10 @@ SIDES = {
     "corners": "corners, px",
 }
 HEALTH = {
-    "outside": "pixels outside",
-    "blank": "blank views",
-    "theta_spread": "spread of warps",
-    "theta_drift": "mean warp from identity",
+    "outside": ("pixels outside %", wording.percent),
+    "blank": ("blank views %", wording.percent),
+    "theta_spread": ("spread of warps, px", "{:.2f}".format),
+    "theta_drift": ("mean warp from identity, px", "{:.2f}".format),
 }
 
 
@@ -67,8 +67,9 @@ def _section(title: str, cells: Sequence[Cell], columns: Sequence[Column]) -> Se
     return Section(title, ("cell", *(name for name, _ in kept)), rows) if kept else None
 
 
-def _text(name: str) -> Callable[[Cell], str]:
-    return lambda cell: measure_called(name).text(cell.mean(name)) if cell.values(name) else ""
+def _text(name: str, form: Callable[[float], str] | None = None) -> Callable[[Cell], str]:
+    form = form or measure_called(name).text
+    return lambda cell: form(cell.mean(name)) if cell.values(name) else ""
 
 
 def _both(first: str, second: str, form: Callable[[float], str], between: str = ARROW) -> Callable[[Cell], str]:
@@ -93,7 +94,7 @@ def _invariance(names: Sequence[str]) -> list[Column]:
     orbits = dict.fromkeys(found[1] for name in names if (found := re.match(r"invariance/(\w+)/accuracy$", name)))
     return [
         (
-            f"{orbit}: {measure}{'' if measure == 'gap' else ' %'}",
+            f"{orbit}: {measure}{', points' if measure == 'gap' else ' %'}",
             _both(f"invariance/{orbit}/inside/{measure}", f"invariance/{orbit}/outside/{measure}", form, " / "),
         )
         for orbit in orbits
@@ -126,15 +127,15 @@ def _rectification(names: Sequence[str]) -> list[Column]:
 def _equivariance(names: Sequence[str]) -> list[Column]:
     found = [match for name in names if (match := re.match(r"equivariance/(\w+)/depth_(\d+)$", name))]
     found.sort(key=lambda match: (match[1], int(match[2])))
-    return [(f"{match[1]}, {match[2]}", _text(match[0])) for match in found]
+    return [(f"{match[1]}, depth {match[2]}", _text(match[0])) for match in found]
 
 
 def _health(names: Sequence[str]) -> list[Column]:
     numbers = sorted({found[1] for name in names if (found := re.match(r"health/outside/(\d+)$", name))}, key=int)
     columns: list[Column] = [
-        (title + (f", transformer {number}" if len(numbers) > 1 else ""), _text(f"health/{name}/{number}"))
+        (title + (f", transformer {number}" if len(numbers) > 1 else ""), _text(f"health/{name}/{number}", form))
         for number in numbers
-        for name, title in HEALTH.items()
+        for name, (title, form) in HEALTH.items()
     ]
     return [*columns, ("collapsed", _collapsed)] if numbers else []
 
@@ -145,10 +146,11 @@ def _collapsed(cell: Cell) -> str:
 
 
 def answers(report: Report) -> list[str]:
-    """One sentence each, as far as there are measures: is a transformer better calibrated, what does temperature
-    scaling do, where is a network overconfident, is rotation undone. Names between backticks."""
+    """One sentence each, as far as there are measures: is a transformer better calibrated, is it better than a network
+    as large, what does temperature scaling do, where is a network overconfident, is rotation undone. Names between
+    backticks."""
     rows = [row for row in report.rows if row.cell.finished]
-    said = (_calibrated(rows), _scaled(rows), _overconfident(rows), *_undone(rows), _unscaled(rows))
+    said = (_calibrated(rows), _beyond_size(rows), _scaled(rows), _overconfident(rows), *_undone(rows), _unscaled(rows))
     return [one for one in said if one]
 
 
@@ -168,6 +170,28 @@ def _calibrated(rows: Sequence[Row]) -> str:
     fewest = min(found.error.n_seeds for _, found in compared)
     return (
         f"Better calibrated than the baseline (ECE, p < 0.05)? {', '.join(parts) or 'Not shown'}; "
+        f"{len(compared)} compared{wording.few_seeds(fewest)}."
+    )
+
+
+def _beyond_size(rows: Sequence[Row]) -> str:
+    """Is what a transformer gains more than its parameters would?"""
+    compared = [(row.cell.name, row.against_control) for row in rows if row.against_control]
+    if not compared:
+        return ""
+    parts = []
+    for measure, better, worse in (
+        ("error", "less error", "more error"),
+        ("ece", "better calibrated", "worse calibrated"),
+    ):
+        found = [(name, getattr(one, measure)) for name, one in compared]
+        sure = [(name, one.difference < 0) for name, one in found if one.p_holm < wording.SIGNIFICANT]
+        for what, wanted in ((better, True), (worse, False)):
+            names = [name for name, lower in sure if lower == wanted]
+            parts += [f"{what} in {_named(names)}"] if names else []
+    fewest = min(found.error.n_seeds for _, found in compared)
+    return (
+        f"Against a network as large (p < 0.05): {'; '.join(parts) or 'no difference shown'}; "
         f"{len(compared)} compared{wording.few_seeds(fewest)}."
     )
 

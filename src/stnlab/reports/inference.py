@@ -4,7 +4,7 @@ A study of hundreds of runs takes a while to resample, and its next report mostl
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from stnlab.reports.kept import digest, read_kept
 from stnlab.runs.files import write_json
 
 Known = dict[str, dict[str, Any]]
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class CellIntervals:
 
 @dataclass(frozen=True)
 class PairFindings:
-    """A cell against its baseline: difference and relative reduction of the error, difference of the ECE."""
+    """A cell against another: difference and relative reduction of the error, difference of the ECE."""
 
     error: Comparison
     reduction: Reduction | None
@@ -47,17 +48,15 @@ class PairFindings:
 
 
 def infer(
-    cells: Sequence[Cell], baselines: Sequence[Cell | None], cache: Path | None = None
-) -> tuple[dict[int, CellIntervals], dict[int, PairFindings]]:
-    """Both by number of the cell; cells without results have none. baselines: of each cell, None for those without.
+    cells: Sequence[Cell], pairs: Collection[Pair], cache: Path | None = None
+) -> tuple[dict[int, CellIntervals], dict[Pair, PairFindings]]:
+    """Intervals by number of the cell, for cells with results; findings of each pair (cell, what it is compared with).
 
     cache: a JSON file of what an earlier report found of the same results with the same code; read if it is there,
     and written. p-values are corrected for all comparisons of each kind together.
     """
     keys = {id(cell): _key(cell) for cell in cells}
-    numbers = {id(cell): number for number, cell in enumerate(cells)}
-    pairs = {number: numbers[id(other)] for number, other in enumerate(baselines) if other is not None}
-    names = {(number, other): f"{keys[id(cells[number])]}|{keys[id(cells[other])]}" for number, other in pairs.items()}
+    names = {(number, other): f"{keys[id(cells[number])]}|{keys[id(cells[other])]}" for number, other in pairs}
     known = read_kept(cache)
     wanted = {number for number, cell in enumerate(cells) if cell.finished and keys[id(cell)] not in known}
     lacking = {pair for pair, name in names.items() if name not in known}
@@ -68,7 +67,7 @@ def infer(
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, used)
     found = {number: _intervals(used[keys[id(cell)]]) for number, cell in enumerate(cells) if cell.finished}
-    return found, _corrected({pair[0]: _findings(used[name]) for pair, name in names.items()})
+    return found, _corrected({pair: _findings(used[name]) for pair, name in names.items()})
 
 
 def _same_images(cells: Sequence[Cell], numbers: set[int]) -> list[dict[int, Outcomes]]:
@@ -83,9 +82,9 @@ def _same_images(cells: Sequence[Cell], numbers: set[int]) -> list[dict[int, Out
 def _computed(
     cells: Sequence[Cell],
     together: Mapping[int, Outcomes],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[Pair],
     keys: Mapping[int, str],
-    names: Mapping[tuple[int, int], str],
+    names: Mapping[Pair, str],
 ) -> Known:
     sums = dict(zip(together, resample(list(together.values())), strict=True))
     found = intervals(list(together.values()), list(sums.values()))
@@ -98,13 +97,13 @@ def _computed(
     return known | {names[pair]: asdict(PairFindings(*one)) for pair, one in zip(pairs, compared, strict=True)}
 
 
-def _corrected(found: dict[int, PairFindings]) -> dict[int, PairFindings]:
+def _corrected(found: dict[Pair, PairFindings]) -> dict[Pair, PairFindings]:
     """With Holm's correction for everything that this report compares."""
     errors = holm([one.error.p for one in found.values()])
     eces = holm([one.ece.p for one in found.values()])
     return {
-        number: replace(one, error=replace(one.error, p_holm=first), ece=replace(one.ece, p_holm=second))
-        for (number, one), first, second in zip(found.items(), errors, eces, strict=True)
+        pair: replace(one, error=replace(one.error, p_holm=first), ece=replace(one.ece, p_holm=second))
+        for (pair, one), first, second in zip(found.items(), errors, eces, strict=True)
     }
 
 

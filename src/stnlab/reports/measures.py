@@ -10,7 +10,7 @@ import numpy as np
 
 from stnlab.evaluation import Interval
 from stnlab.evaluation.catalogue import explanations
-from stnlab.evaluation.seeds import with_seeds
+from stnlab.evaluation.seeds import FEWEST, with_seeds
 from stnlab.reports.results import FIVE
 from stnlab.reports.study import Row
 
@@ -20,8 +20,6 @@ HIGHER = ("accuracy", "agreement", "brier_resolution")
 LOWER = ("error", "ece", "nll", "brier", "mce", "aurc", "total_variation", "residual", "corners", "brier_reliability")
 PERCENT = ("error", "accuracy", "ece", "ece_adaptive", "ece_classwise", "mce", "gap", "agreement", "confidence")
 TITLES = {"error": "error", "ece": "ECE", "nll": "NLL", "brier": "Brier", "gap": "gap", "mce": "MCE"}
-FEWEST = 3
-"""Runs whose spread gives a measure of `metrics.json` an interval: that of two is the range itself, times 6."""
 
 
 @dataclass(frozen=True)

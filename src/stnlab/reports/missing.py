@@ -1,12 +1,22 @@
-"""What a study lacks: seeds that other cells have, and combinations of its choices that no run is of."""
+"""What a study lacks: runs that a sweep asked for, seeds that other cells have, and combinations of its choices that no
+run is of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from math import prod
+from pathlib import Path
 
 from stnlab.reports.cells import ABSENT, Cell, Labels
 
 MOST_COMBINATIONS = 20_000
+DIGITS = 8
+"""Of the digest at the end of a run's name."""
+
+
+def not_started(study: Path, planned: Iterable[str]) -> list[str]:
+    """Of the names of planned runs those that have no directory; found by digest if the readable part has changed."""
+    there = {path.parent.name[-DIGITS:] for path in study.glob("*/run.json")}
+    return [name for name in planned if name[-DIGITS:] not in there]
 
 
 def missing_seeds(cells: Sequence[Cell]) -> list[list[int]]:

@@ -10,6 +10,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
+from stnlab.evaluation.seeds import FEWEST
 from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT, GROUPS, Cell, flat, value_at
 from stnlab.reports.families import answers, families
@@ -20,7 +21,7 @@ from stnlab.reports.pivot import Grid, Key, grid_texts
 from stnlab.reports.results import Run
 from stnlab.reports.sections import comparisons
 from stnlab.reports.study import Report, code_name
-from stnlab.reports.tables import OWN, best_cells, numbers
+from stnlab.reports.tables import best_cells, numbers, own_columns
 
 MOST_SHOWN = 12
 """Sentences, rows, problems that a page shows without being asked for more."""
@@ -39,6 +40,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["file"] = _file
+    environment.filters["unbroken"] = wording.unbroken
     return environment
 
 
@@ -59,7 +61,7 @@ def to_page(
 
     pages: path of a run -> relative address of its page. options: what the report was asked for, to ask for it again.
     """
-    marked = best_cells(report)
+    own, marked = own_columns(report), best_cells(report)
     page = templates().get_template("study.html.j2")
     alike = _alike(report.runs)
     commands = [command(row.cell, row.cell.runs, row.cell.runs[0].study, alike) for row in report.rows]
@@ -69,9 +71,9 @@ def to_page(
         grid=grid,
         rows_begin=_beginnings(grid.rows) if grid else {},
         grids=[(measure, grid_texts(report, grid, measure)) for measure in measures] if grid else [],
-        numbers=OWN,
+        numbers=own,
         table=[
-            (row, [(shown, number in marked.get(name, ())) for name, shown in zip(OWN, numbers(row), strict=False)])
+            (row, [(numbers(row)[name], number in marked.get(name, ())) for name in own])
             for number, row in enumerate(report.rows)
         ],
         coverage=wording.coverage(report, [measure.name for measure in measures]),
@@ -86,7 +88,8 @@ def to_page(
         pictures=pictures.sections,
         scaled=any(one.file.endswith("-scaled") for one in pictures.sections.get("reliability", [])),
         left_out=pictures.left_out,
-        several=any(len(row.cell.finished) > 1 for row in report.rows),
+        seeds=max(len(row.cell.finished) for row in report.rows),
+        few=FEWEST,
         datasets=len({value_at(row.cell.config, "data") for row in report.rows}),
         facts=facts(report.runs),
         commands=commands,

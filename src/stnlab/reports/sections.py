@@ -25,12 +25,16 @@ FOUND = ("cell", "baseline", "\u0394 error", "fewer errors", "p", "\u0394 ECE", 
 
 
 def comparisons(report: Report) -> Section | None:
-    """Each cell that was compared, against its baseline."""
-    rows = [_compared(row.cell.name, row.baseline.name, row.found) for row in report.rows if row.found and row.baseline]
+    """Each cell that was compared, against its baseline and its control."""
+    rows = [
+        _compared(row.cell.name, (other.name, "as large" if other is row.control else ""), found)
+        for row in report.rows
+        for other, found in row.comparisons
+    ]
     return Section("Comparisons", FOUND, rows, (2, 1)) if rows else None
 
 
-def _compared(cell: str, baseline: str, found: PairFindings) -> list[tuple[str, str]]:
+def _compared(cell: str, baseline: tuple[str, str], found: PairFindings) -> list[tuple[str, str]]:
     error, ece = (
         (wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True))
         for one in (found.error, found.ece)
@@ -42,4 +46,4 @@ def _compared(cell: str, baseline: str, found: PairFindings) -> list[tuple[str, 
         )
         fewer = value, f"{low} to {high}"
     p, p_ece = ((wording.p_value(value), "") for value in (found.error.p_holm, found.ece.p_holm))
-    return [(cell, ""), (baseline, ""), error, fewer, p, ece, p_ece, (wording.verdict(found), "")]
+    return [(cell, ""), baseline, error, fewer, p, ece, p_ece, (wording.verdict(found), "")]

@@ -20,9 +20,9 @@ from stnlab.reports.results import FIVE
 from stnlab.reports.sections import Section, comparisons
 from stnlab.reports.study import Report, Row
 
-OWN = ("n", "error %", "ECE %", "gap", "NLL", "Brier")
+OWN = ("n", "parameters", "error %", "ECE %", "gap", "NLL", "Brier")
 NUMBERS = (*OWN, "\u0394 error", "p", "\u0394 ECE", "p ECE")
-NARROWER = (("NLL", "Brier"), ("\u0394 ECE", "p ECE"), ("gap",))
+NARROWER = (("parameters",), ("NLL", "Brier"), ("\u0394 ECE", "p ECE"), ("gap",))
 """What a terminal that is too narrow does without, in this order."""
 MOST_FINDINGS = 12
 """What a terminal is told in words; the page has all."""
@@ -31,33 +31,40 @@ MEASURES = ["error", "error_low", "error_high", "ece", "ece_low", "ece_high", "n
 COMPARED = ["baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "test", "compared_seeds"]
 COMPARED += ["error_reduction", "error_reduction_low", "error_reduction_high"]
 COMPARED += ["ece_difference", "ece_difference_low", "ece_difference_high", "ece_p", "ece_p_holm"]
+COMPARED += [f"control{end}" for end in ("", "_difference", "_difference_low", "_difference_high", "_p_holm")]
+COMPARED += [f"control_ece{end}" for end in ("_difference", "_difference_low", "_difference_high", "_p_holm")]
 TRAINING = ["val_error", "val_ece", "parameters", "images_seen", "train_seconds"]
 STATES = ["seeds_missing", "seeds_collapsed", "problems"]
 CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, *STATES]
 """After the columns that tell the cells apart. Fractions, not percent; empty where there is nothing to say."""
 
 
-def numbers(row: Row) -> list[tuple[str, str]]:
+def numbers(row: Row) -> dict[str, tuple[str, str]]:
     """What stands under NUMBERS: each value and, beside or below it, its interval; empty where there is none.
     Beside the number of seeds stand those that failed, are missing, or collapsed."""
-    count = (str(len(row.cell.finished)), wording.state(row))
+    shown = dict.fromkeys(NUMBERS, ("", "")) | {"n": (str(len(row.cell.finished)), wording.state(row))}
     if row.error is None or row.ece is None:
-        return [count] + [("", "")] * (len(NUMBERS) - 1)
-    mean, found = row.cell.mean, row.found
-    shown = [
-        count,
-        (wording.percent(mean("error")), wording.span(row.error.low, row.error.high)),
-        (wording.percent(mean("ece")), wording.span(row.ece.low, row.ece.high)),
-        (wording.percent(row.cell.gap, signed=True), ""),
-        (f"{mean('nll'):.3f}", ""),
-        (f"{mean('brier'):.4f}", ""),
-    ]
-    if found is None:
-        return [*shown, *[("", "")] * 4]
-    for one in (found.error, found.ece):
-        difference = wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True)
-        shown += [difference, (wording.p_value(one.p_holm), "")]
+        return shown
+    mean, size = row.cell.mean, row.cell.parameters
+    shown |= {
+        "parameters": ("" if size is None else f"{size:,}", ""),
+        "error %": (wording.percent(mean("error")), wording.span(row.error.low, row.error.high)),
+        "ECE %": (wording.percent(mean("ece")), wording.span(row.ece.low, row.ece.high)),
+        "gap": (wording.percent(row.cell.gap, signed=True), ""),
+        "NLL": (f"{mean('nll'):.3f}", ""),
+        "Brier": (f"{mean('brier'):.4f}", ""),
+    }
+    for name, p, one in (("\u0394 error", "p", row.comparison), ("\u0394 ECE", "p ECE", row.found and row.found.ece)):
+        if one is not None:
+            difference = wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True)
+            shown |= {name: difference, p: (wording.p_value(one.p_holm), "")}
     return shown
+
+
+def own_columns(report: Report) -> list[str]:
+    """Of OWN, those to show: how large networks are where they are not all alike."""
+    sizes = {row.cell.parameters for row in report.rows if row.cell.finished}
+    return [name for name in OWN if name != "parameters" or len(sizes) > 1]
 
 
 def best_cells(report: Report) -> dict[str, set[int]]:
@@ -112,6 +119,11 @@ def _csv_values(row: Row) -> dict[str, str | float]:
             if one is not None:
                 observed = one.value if isinstance(one, Reduction) else one.difference
                 values |= {name: observed, f"{name}_low": one.low, f"{name}_high": one.high}
+    if row.control and row.against_control:
+        values["control"] = row.control.name
+        for name, against in (("control", row.against_control.error), ("control_ece", row.against_control.ece)):
+            values |= {f"{name}_difference": against.difference, f"{name}_p_holm": against.p_holm}
+            values |= {f"{name}_difference_low": against.low, f"{name}_difference_high": against.high}
     return values | _training_values(row)
 
 
@@ -131,11 +143,12 @@ def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Mea
     lines = [f"# {report.name}", ""]
     for measure in measures if grid else ():
         lines += _grid_lines(report, grid, measure) if grid else []
-    lines += [_line([*report.columns, *OWN]), _line(["---"] * len(report.columns) + ["---:"] * len(OWN))]
-    marked = best_cells(report)
+    own, marked = own_columns(report), best_cells(report)
+    lines += [_line([*report.columns, *own]), _line(["---"] * len(report.columns) + ["---:"] * len(own))]
     for number, row in enumerate(report.rows):
-        shown = []
-        for column, (value, span) in zip(OWN, numbers(row)[: len(OWN)], strict=True):
+        shown, values = [], numbers(row)
+        for column in own:
+            value, span = values[column]
             strong = f"**{value}**" if value and number in marked.get(column, ()) else value
             shown.append(f"{strong} ({span})" if span else strong)
         lines.append(_line([*row.cell.labels.values(), *shown]))
@@ -177,7 +190,8 @@ def _place_text(place: Place) -> str:
 
 def print_table(report: Report, console: Console) -> None:
     """The table, its footnotes, the findings and the missing runs. A narrow terminal gets fewer columns."""
-    names, width = list(NUMBERS), console.options.update(max_width=1000)
+    own, width = own_columns(report), console.options.update(max_width=1000)
+    names = [name for name in NUMBERS if name not in OWN or name in own]
     for dropped in NARROWER:
         if console.measure(_table(report, names), options=width).maximum <= console.width:
             break
@@ -213,7 +227,7 @@ def _table(report: Report, names: Sequence[str]) -> Table:
     for number, row in enumerate(report.rows):
         style = "" if row.cell.finished else "red"
         labels = [Text(value, style=style) for value in row.cell.labels.values()]
-        values = dict(zip(NUMBERS, numbers(row), strict=True))
+        values = numbers(row)
         shown = [_two_lines(*values[name], strong=number in marked.get(name, ())) for name in names]
         table.add_row(*labels, *shown)
     return table

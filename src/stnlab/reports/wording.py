@@ -1,13 +1,18 @@
 """Numbers and findings in words: the same in the terminal, in Markdown and on the page."""
 
+import re
 from collections.abc import Sequence
 
-from stnlab.reports.cells import ABSENT
+from stnlab.reports.cells import ABSENT, Cell
 from stnlab.reports.inference import PairFindings
 from stnlab.reports.study import FEW_SEEDS, Report, Row
 
 SIGNIFICANT = 0.05
 SMALLEST_P = 1e-10
+AS_LARGE = (
+    "A transformer brings parameters. As large: a baseline with a backbone that makes up for them, the same otherwise; "
+    "what remains against it is not a matter of size."
+)
 
 
 def percent(fraction: float, signed: bool = False) -> str:
@@ -19,6 +24,11 @@ def percent(fraction: float, signed: bool = False) -> str:
 def span(low: float, high: float, signed: bool = False) -> str:
     """`1.83 to 2.40`, in percent or points."""
     return f"{percent(low, signed)} to {percent(high, signed)}"
+
+
+def unbroken(heading: str) -> str:
+    """A heading whose units stay with what they are of: `agreement %` breaks before neither."""
+    return re.sub(r" (?=%|\d|px|points)", "\N{NO-BREAK SPACE}", heading)
 
 
 def p_value(p: float) -> str:
@@ -47,7 +57,7 @@ def few_seeds(seeds: int) -> str:
 
 def findings(report: Report) -> list[str]:
     """What was found of each cell that was compared, or why it was not; names between backticks."""
-    return [finding(row) for row in report.rows if row.comparison or row.not_compared]
+    return [sentence for row in report.rows for sentence in _findings(row)]
 
 
 def not_compared(report: Report) -> list[str]:
@@ -55,15 +65,26 @@ def not_compared(report: Report) -> list[str]:
     return [finding(row) for row in report.rows if row.not_compared]
 
 
+def _findings(row: Row) -> list[str]:
+    if row.not_compared:
+        return [finding(row)]
+    return [_found(row, other, found) for other, found in row.comparisons]
+
+
 def finding(row: Row) -> str:
     """`input affine` has 2.10 points less error than `none` (p = 0.001): likely better, over only 2 seeds."""
     if row.found is None or row.baseline is None:
         return f"`{row.cell.name}` is not compared: {row.not_compared}."
-    found = row.found.error
+    return _found(row, row.baseline, row.found)
+
+
+def _found(row: Row, other: Cell, both: PairFindings) -> str:
+    found = both.error
     amount = f"{percent(abs(found.difference))} points {'less' if found.difference < 0 else 'more'} error than"
+    size = ", which is as large" if other is row.control else ""
     return (
-        f"`{row.cell.name}` has {amount if found.difference else 'the same error as'} `{row.baseline.name}` "
-        f"({p_equals(found.p_holm)}): {verdict(row.found)}."
+        f"`{row.cell.name}` has {amount if found.difference else 'the same error as'} `{other.name}`{size} "
+        f"({p_equals(found.p_holm)}): {verdict(both)}."
     )
 
 
@@ -115,7 +136,7 @@ def coverage(report: Report, measures: Sequence[str] = ()) -> list[str]:
 
 def comparison_notes(report: Report) -> list[str]:
     """What stands below the table of comparisons."""
-    compared = [row.comparison for row in report.rows if row.comparison]
+    compared = [found.error for row in report.rows for _, found in row.comparisons]
     if not compared:
         return []
     tests = " or ".join(dict.fromkeys(one.test for one in compared))
@@ -127,6 +148,7 @@ def comparison_notes(report: Report) -> list[str]:
     return [
         f"Differences to the baseline in percentage points, with 95% intervals over {over}. p: {tests}, two-sided"
         f"{count}; p ECE alike, by a paired bootstrap over images, with or without its bias, whichever finds less.",
+        *[AS_LARGE] * any(row.control for row in report.rows),
     ]
 
 
@@ -144,4 +166,5 @@ def problems(report: Report) -> list[tuple[str, str]]:
             seeds = f"seed{'s' if len(row.missing) > 1 else ''} {', '.join(map(str, row.missing))}"
             found.append((row.cell.name, f"missing: {seeds}, which other cells have"))
     names = [" ".join(value for value in one.values() if value != ABSENT) for one in report.missing]
-    return found + [(name, "missing: no run is of this combination") for name in names]
+    found += [(name, "missing: no run is of this combination") for name in names]
+    return found + [(name, "not started, although a sweep asked for it") for name in report.not_started]

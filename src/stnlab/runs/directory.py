@@ -3,24 +3,28 @@
 import datetime
 import os
 import platform
+import re
 import secrets
 import shutil
+import time
+import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from stnlab.errors import StnlabError
-from stnlab.runs import files
+from stnlab.runs import files, lock
 from stnlab.runs.evaluation import Evaluation
 from stnlab.runs.identity import Config, digest, run_name
 from stnlab.runs.predictions import Predictions
 
 SCHEMA = 1
-BRIEFLY = 0.2
-"""Seconds to try for a lock: who asks whether a run is busy holds it for a moment."""
+WAIT = 0.5
+"""Seconds between two tries for a lock that another process holds."""
+ID = r"[\w.-]{1,64}"
+FROM_CHECKPOINT = "the command that trained this run makes it again from the last checkpoint"
+REMOVE = f"remove it, and {FROM_CHECKPOINT}"
 State = Literal["absent", "running", "done", "failed"]
 
 
@@ -62,29 +66,36 @@ class RunDirectory:
 
     @property
     def config(self) -> Config:
-        return files.read_yaml(self.path / "config.yaml")
+        return files.read_yaml(self.path / "config.yaml", FROM_CHECKPOINT)
 
     @property
     def info(self) -> dict[str, Any]:
-        return files.read_json(self.path / "run.json")
+        remedy = "remove it, and the run goes on from its last checkpoint; or train it again with fresh=true"
+        return files.read_json(self.path / "run.json", remedy)
 
     @property
     def state(self) -> State:
         if not (self.path / "run.json").exists():
             return "absent"
-        state: State = self.info["state"]
-        return state
+        state = self.info.get("state")
+        if state not in ("running", "done", "failed"):
+            raise StnlabError(
+                f"{self.path / 'run.json'}: says state={state}, which none is; remove it, and the run goes on from its "
+                "last checkpoint"
+            )
+        known: State = state
+        return known
 
     @property
     def metrics(self) -> dict[str, float]:
         """Final results: fractions, no percent."""
-        return files.read_json(self.path / "metrics.json")
+        return files.read_json(self.path / "metrics.json", FROM_CHECKPOINT)
 
     @property
     def history(self) -> list[files.Row]:
         """One row an epoch; empty before the first one ended."""
         path = self.path / "metrics.csv"
-        return files.read_rows(path) if path.exists() else []
+        return files.read_rows(path, FROM_CHECKPOINT) if path.exists() else []
 
     @property
     def last_checkpoint(self) -> Path:
@@ -103,38 +114,60 @@ class RunDirectory:
     def summary(self) -> str:
         """The results that one looks at first."""
         metrics = self.metrics
-        return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+        try:
+            return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+        except (KeyError, ValueError, TypeError) as error:
+            raise StnlabError(
+                f"{self.path / 'metrics.json'}: holds no results ({error!r}); {FROM_CHECKPOINT}"
+            ) from error
 
     @property
     def busy(self) -> bool:
-        """Whether a process of this machine is at work on it. A lock does not outlive its process."""
-        if not (self.path / ".lock").exists():
-            return False
-        try:
-            with filelock.FileLock(self.path / ".lock", timeout=BRIEFLY):
-                return False
-        except filelock.Timeout:
-            return True
-        except PermissionError:  # somebody else's study, read only: nothing of ours is at work on it
-            return False
+        """Whether a process, of this machine or another, is at work on it. A lock does not outlive its process."""
+        return lock.is_held(self.path)
 
     @property
     def damaged(self) -> str | None:
-        """In one line, why its `run.json` or, once it is done, its results cannot be read; None if they can."""
+        """In one line, why its `run.json` or, once it is done, what it has left behind cannot be read; None if it can.
+
+        Quick: of the arrays, whose checksums are looked at when they are read, that the file is there and whole.
+        """
         try:
             if self.state == "done":
-                _ = self.summary
-        except (StnlabError, KeyError) as error:
-            return f"{self.path}: {error!r} is missing" if isinstance(error, KeyError) else str(error)
+                _ = self.summary, self.config, self.history
+                for name in ("predictions.npz", "evaluation.npz"):
+                    if not zipfile.is_zipfile(self.path / name):
+                        raise StnlabError(f"{self.path / name}: is missing or truncated; {FROM_CHECKPOINT}")
+        except StnlabError as error:
+            return str(error)
         return None
+
+    @property
+    def to_renew(self) -> bool:
+        """Whether `fresh=true` was asked of it, by a sweep that has not come to it yet."""
+        return (self.path / ".renew").exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there and nothing is left to do."""
+        return self.damaged is None and self.state == "done" and not self.to_renew
+
+    def renew(self) -> None:
+        """Note that it is to be trained anew; `clear` takes the note away with all else."""
+        if self.path.exists():
+            (self.path / ".renew").touch()
 
     def predictions(self, split: Literal["val", "test"], fields: Collection[str] | None = None) -> Predictions | None:
         """The arrays of a split, None if the run has no such split. fields: those to read, if not all are needed."""
         names = None if fields is None else {f"{split}/{field}" for field in fields}
-        return Predictions.from_arrays(files.read_arrays(self.path / "predictions.npz", names), split)
+        path = self.path / "predictions.npz"
+        with _as_expected(path):
+            return Predictions.from_arrays(files.read_arrays(path, names, REMOVE), split)
 
     def evaluation(self) -> Evaluation:
-        return Evaluation.from_arrays(files.read_arrays(self.path / "evaluation.npz"))
+        path = self.path / "evaluation.npz"
+        with _as_expected(path):
+            return Evaluation.from_arrays(files.read_arrays(path, remedy=REMOVE))
 
     def start_id(self, normalised: Config, fresh: bool) -> str:
         """`<study>-<digest>-<8 random digits>`: a new one for a run that starts, its own for one that goes on.
@@ -143,11 +176,14 @@ class RunDirectory:
         of somebody else in a shared project. At most 58 characters.
         """
         known = None if fresh or self.state == "absent" else self.info.get("id")
-        return known or f"{self.path.parent.name[:40]}-{digest(normalised)}-{secrets.token_hex(4)}"
+        if isinstance(known, str) and re.fullmatch(ID, known):
+            return known
+        return f"{self.path.parent.name[:40]}-{digest(normalised)}-{secrets.token_hex(4)}"
 
     def start(self, normalised: Config, environment: Mapping[str, Any]) -> None:
         """Create the directory or take up an interrupted run: from here on the state is `running`."""
         self.path.mkdir(parents=True, exist_ok=True)
+        files.remove_unfinished(self.path)
         self.error_log.unlink(missing_ok=True)
         files.write_yaml(self.path / "config.yaml", normalised)
         self.update(state="running", schema=SCHEMA, error=None, pid=os.getpid(), host=platform.node(), **environment)
@@ -181,7 +217,7 @@ class RunDirectory:
     def clear(self) -> None:
         """Remove everything but the lock: `fresh=true`."""
         for entry in self.path.iterdir() if self.path.exists() else ():
-            if entry.name == ".lock":
+            if entry.name in lock.FILES:
                 continue
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
@@ -189,20 +225,31 @@ class RunDirectory:
     def lock(self, wait: bool = False) -> Iterator[None]:
         """Keep other processes off this run. When one is at work on it, wait until it ends or raise RunBusyError."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=BRIEFLY)
-        except filelock.Timeout as error:
-            if not wait:
-                raise RunBusyError(f"{self.path}: another process is training this run") from error
-            print(
-                f"{self.path}: another process is training this run; waiting for it (busy=skip would not)", flush=True
-            )
-            lock.acquire()
-        try:
+        told = False
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(lock.held(self.path))
+                    break
+                except lock.HeldError as error:
+                    where = f" on {error.host}" if error.host else ""
+                    busy = f"{self.path}: another process{where} is training this run"
+                    if not wait:
+                        raise RunBusyError(busy) from error
+                    if not told:
+                        print(f"{busy}; waiting for it (busy=skip would not)", flush=True)
+                    told = True
+                    time.sleep(WAIT)
             yield
-        finally:
-            lock.release()
+
+
+@contextmanager
+def _as_expected(path: Path) -> Iterator[None]:
+    """A file of arrays that can be read but are others than a run writes becomes one line, too."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise StnlabError(f"{path}: holds other arrays than a run writes ({error!r}); {REMOVE}") from error
 
 
 def find_runs(study: Path, empty: bool = False) -> list[RunDirectory]:

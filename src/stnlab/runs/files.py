@@ -5,10 +5,11 @@ import io
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -18,21 +19,42 @@ from stnlab.errors import StnlabError
 Row = dict[str, float]
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The same, ten times as fast where PyYAML was built with libyaml: a report reads hundreds of configurations."""
+AGAIN = "train this run again with fresh=true"
+UNFINISHED = ".unfinished"
+"""How the temporary name of a file that is being written ends."""
+DAMAGES = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for an archive that is truncated or garbage. Its checksums let nothing else through."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename. Raises OSError, and leaves no rest behind."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+class UnwritableError(StnlabError):
+    """A file that cannot be written: a full disk, a missing permission."""
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write under a temporary name in the same folder, then rename; leaves no rest behind.
+
+    Raises StnlabError in one line where that is not possible: a full disk, a missing permission.
+    """
+    temporary: str | None = None
     try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp makes it private
         Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise UnwritableError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """What processes that were killed while they wrote have left in a folder in which nobody writes now."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -59,39 +81,48 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_bytes(path, buffer.getvalue().encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = AGAIN) -> dict[str, Any]:
+    """remedy: the end of the message, what to do about a file that is damaged."""
     try:
         content = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise StnlabError(f"{path}: cannot be read as JSON ({error}); train this run again with fresh=true") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise StnlabError(f"{path}: cannot be read as JSON ({_reason(error)}); {remedy}") from error
     if not isinstance(content, dict):
-        raise StnlabError(f"{path}: holds no JSON object; train this run again with fresh=true")
+        raise StnlabError(f"{path}: holds no JSON object; {remedy}")
     return content
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, remedy: str = AGAIN) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(), Loader=LOADER)
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise StnlabError(f"{path}: cannot be read as YAML ({reason}); train this run again with fresh=true") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        raise StnlabError(f"{path}: cannot be read as YAML ({_reason(error)}); {remedy}") from error
     if not isinstance(content, dict):
-        raise StnlabError(f"{path}: holds no YAML mapping; train this run again with fresh=true")
+        raise StnlabError(f"{path}: holds no YAML mapping; {remedy}")
     return content
 
 
-def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, names: Collection[str] | None = None, remedy: str = AGAIN) -> dict[str, np.ndarray]:
     """The arrays of a file; of those called `names`, what it has."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files if names is None or name in names}
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise StnlabError(f"{path}: cannot be read ({error}); train this run again with fresh=true") from error
+    except DAMAGES as error:
+        raise StnlabError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, remedy: str = AGAIN) -> list[Row]:
+    """A table as `write_rows` writes it."""
     try:
-        with path.open(newline="") as file:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    except (ValueError, OSError) as error:
-        raise StnlabError(f"{path}: cannot be read as a table of numbers ({error})") from error
+        text = path.read_text()
+        rows = list(csv.reader(io.StringIO(text), strict=True))
+        if not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
+            raise ValueError("it ends in the middle")
+        return [{key: float(value) for key, value in zip(rows[0], row, strict=True) if value} for row in rows[1:]]
+    except (ValueError, csv.Error, OSError) as error:
+        raise StnlabError(f"{path}: cannot be read as a table of numbers ({_reason(error)}); {remedy}") from error
+
+
+def _reason(error: Exception) -> str:
+    """As part of one line."""
+    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())[:150]

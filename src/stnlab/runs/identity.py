@@ -46,6 +46,13 @@ def normalise(config: Config) -> Config:
         unused = ("transform", "localizer", "sampler")
     elif kept["transform"].get("_target_") in WITHOUT_LOCALIZER:
         unused = ("localizer",)
+        kept["placement"].pop("localizers", None)
+    elif isinstance(localizers := kept["placement"].get("localizers"), dict):
+        own = {str(depth): node for depth, node in localizers.items() if node is not None}
+        kept["placement"]["localizers"] = own or None
+        depths = kept["placement"].get("depths")
+        if isinstance(depths, list) and depths and own.keys() == {str(depth) for depth in depths}:
+            unused = ("localizer",)
     for group in unused:
         kept.pop(group, None)
         kept["choices"].pop(group, None)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -10,6 +11,7 @@ from stnlab.errors import StnlabError
 from stnlab.runs import files
 
 FILE = "plan.json"
+REMEDY = "remove it, and the commands of this study write it again"
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,39 @@ def read_plan(study: Path) -> dict[str, Planned]:
     path = study / FILE
     if not path.exists():
         return {}
-    try:
-        return {name: Planned(**entry) for name, entry in files.read_json(path).items()}
-    except TypeError as error:
-        raise StnlabError(f"{path}: is no plan of runs ({error}); remove it") from error
+    plan = {}
+    for name, entry in files.read_json(path, REMEDY).items():
+        if not _is_planned(entry) or Path(name).name != name:
+            raise StnlabError(f"{path}: its entry {name!r:.80} is no run with arguments and a folder; {REMEDY}")
+        plan[name] = Planned(**entry)
+    return plan
+
+
+def _is_planned(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == {"arguments", "folder"}
+        and isinstance(entry["folder"], str)
+        and isinstance(entry["arguments"], list)
+        and all(isinstance(argument, str) for argument in entry["arguments"])
+    )
 
 
 def change_plan(study: Path, more: Mapping[str, Planned], fewer: Collection[str] = ()) -> None:
     """Add runs to a study's plan and take others off it. Several sweeps may do so at a time."""
     study.mkdir(parents=True, exist_ok=True)
+    if _changed(read_plan(study), more, fewer) is None:
+        return  # a finished study may be one that we can only read
     with filelock.FileLock(study / ".plan.lock"):
-        known = read_plan(study)
-        changed = {name: entry for name, entry in (known | dict(more)).items() if name not in fewer}
-        if changed != known:
+        files.remove_unfinished(study)
+        changed = _changed(read_plan(study), more, fewer)
+        if changed is not None:
             files.write_json(study / FILE, {name: asdict(entry) for name, entry in changed.items()})
+
+
+def _changed(
+    known: Mapping[str, Planned], more: Mapping[str, Planned], fewer: Collection[str]
+) -> dict[str, Planned] | None:
+    """None if the plan says so already."""
+    changed = {name: entry for name, entry in {**known, **more}.items() if name not in fewer}
+    return changed if changed != known else None

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import nn
 
-from stnlab.choices import build
+from stnlab.choices import Node, build
 from stnlab.data.module import ImageData
 from stnlab.errors import StnlabError
 from stnlab.geometry.sampling import Sampler
 from stnlab.geometry.transforms import Identity, Transform
 from stnlab.models.backbones import Backbone, Shape
 from stnlab.models.network import Image, Network, assemble
+from stnlab.models.placement import Site
 from stnlab.runs.identity import Config
 from stnlab.seeds import seeded
 from stnlab.training.classifier import Classifier
@@ -51,19 +52,27 @@ def build_network(config: Config, data: ImageData) -> Network:
         sampler = _as(Sampler, build(config["sampler"], "sampler"), "sampler")
     made: Counter[str] = Counter()
 
-    def make(role: str, of: type[nn.Module], outputs: int, input_shape: Shape) -> Any:
+    def make(role: str, of: type[nn.Module], node: Node, outputs: int, input_shape: Shape) -> Any:
         """Each in turn has its own seed."""
         made[role] += 1
         with seeded(config["seed"], "init", role, made[role]):
-            return _as(of, build(config[role], role, input_shape=input_shape, outputs=outputs), role)
+            return _as(of, build(node, role, input_shape=input_shape, outputs=outputs), role)
+
+    def make_localizer(site: Site, input_shape: Shape, outputs: int) -> Any:
+        if site.localizer is None:
+            return make("localizer", nn.Module, config["localizer"], outputs, input_shape)
+        try:
+            return make("localizer", nn.Module, site.localizer, outputs, input_shape)
+        except StnlabError as error:
+            raise StnlabError(f"placement.localizers.{site.depth}: {error}") from error
 
     with seeded(config["seed"], "init", "rest"):
         return assemble(
             Image(data.image_shape, data.background),
-            lambda shape: make("backbone", Backbone, heads * classes, shape),
+            lambda shape: make("backbone", Backbone, config["backbone"], heads * classes, shape),
             sites,
             transform,
-            lambda shape, outputs: make("localizer", nn.Module, outputs, shape),
+            make_localizer,
             heads,
             sampler,
         )

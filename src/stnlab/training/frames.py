@@ -37,8 +37,7 @@ class FrameRecorder(pl.Callback):
             return None
         kept = list(self._frames.values())
         views = [
-            np.stack([frame[f"views/{number}"].numpy() for frame in kept])
-            for number in range(len(self._network.transformers))
+            np.stack([frame[f"views/{number}"].numpy() for frame in kept]) for number in range(self._network.views)
         ]
         return Frames(np.array(list(self._frames)), views, np.stack([frame["corners"].numpy() for frame in kept]))
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from stnlab.choices import build
 from stnlab.evaluation.invariance import OrbitSizes
 from stnlab.runs.evaluation import Evaluation, Frames
 from stnlab.runs.identity import Config
@@ -28,6 +29,6 @@ def inspect_network(components: Components, config: Config, frames: Frames | Non
     )
     if "evaluation" not in config:
         return kept
-    sizes = OrbitSizes(**config["evaluation"])
+    sizes: OrbitSizes = build({**config["evaluation"], "_target_": f"{OrbitSizes.__module__}.OrbitSizes"}, "evaluation")
     depths, gaps = measure_equivariance(network, data, sizes.images)
     return replace(kept, orbits=sweep_orbits(network, data, sizes), depths=depths, equivariance=gaps)

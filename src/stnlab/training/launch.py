@@ -32,11 +32,16 @@ def launch(config: Config, run: RunDirectory) -> None:
         return
     check_run(config)
     with run.lock(wait=config["busy"] == "wait"):
-        if config["fresh"]:
+        if config["fresh"] or run.to_renew:
             run.clear()  # here, or a worker might look for the old checkpoint before another has cleared it
-        elif run.state == "done":
+        elif run.finished:
             return  # the process that this one waited for has trained it
         _run_processes(config | {"fresh": False}, run, processes)
+
+
+def _same_imports() -> dict[str, str]:
+    """Environment of a process that imports what this one does, wherever it is started."""
+    return {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path), "PYTHONSAFEPATH": "1"}
 
 
 def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
@@ -45,13 +50,18 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         file = Path(folder) / "config.json"
         file.write_text(json.dumps(config))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        done = subprocess.run(
+        processes_of_run = subprocess.Popen(
             [*torchrun, "-m", "stnlab.training.worker", str(file), str(os.getpid())],
-            env={**os.environ, "OMP_NUM_THREADS": share},
-            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": share, **_same_imports()},
         )
-    if done.returncode != 0 or run.state != "done":
+        try:
+            status = processes_of_run.wait()
+        except KeyboardInterrupt:
+            processes_of_run.terminate()  # torchrun passes it on, and each finishes its step and keeps it
+            processes_of_run.wait()
+            raise
+    if status != 0 or run.state != "done":
         if run.state == "running":  # a process that was killed could not say so
-            run.fail(f"a process ended with status {done.returncode}", "its output went to the terminal\n")
-        reason = run.info["error"] if run.state == "failed" else f"exit status {done.returncode}"
+            run.fail(f"a process ended with status {status}", "its output went to the terminal\n")
+        reason = run.info["error"] if run.state == "failed" else f"exit status {status}"
         raise StnlabError(f"a process of this run failed ({reason}); its output is above")

@@ -1,5 +1,6 @@
 """Keeps a run as it goes: history, timings and checkpoints."""
 
+import io
 import math
 import os
 import time
@@ -9,11 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stnlab.runs.directory import RunDirectory
-from stnlab.runs.files import Row
+from stnlab.runs.files import Row, write_bytes
 from stnlab.training.classifier import Classifier
 from stnlab.training.running_health import GRADIENTS, VALIDATED
+from stnlab.training.stopping import Stopper
 
 ASKED_EVERY = 20
 """Steps."""
@@ -27,11 +30,12 @@ class Recorder(Checkpoint):
 
     A `Checkpoint` because only these are called once the module has logged its epoch. Its own state is in Lightning's
     checkpoint: an interrupted run goes on with all earlier rows, and its times add up. every_seconds: how much work
-    of an epoch may be lost; `last.ckpt` is written within it, too.
+    of an epoch may be lost; `last.ckpt` is written within it, too, and when the stopper was asked to stop.
     """
 
-    def __init__(self, run: RunDirectory, every_seconds: float = math.inf) -> None:
+    def __init__(self, run: RunDirectory, every_seconds: float = math.inf, stopper: Stopper | None = None) -> None:
         self.run, self.every_seconds = run, every_seconds
+        self.stopper = stopper or Stopper()
         self.rows: list[Row] = []
         self.images_seen = 0
         self.train_seconds = 0.0
@@ -69,11 +73,16 @@ class Recorder(Checkpoint):
     ) -> None:
         self.images_seen += batch.global_size
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if stepped and not trainer.is_last_batch and self._is_time(trainer):
+        if not stepped or trainer.is_last_batch:
+            return
+        write, stop = self._is_time(trainer)
+        if write:
             assert isinstance(pl_module, Classifier)
             pl_module.divergence.check(trainer)
             pl_module.divergence.check_weights(trainer, pl_module.network)
             self._write_last(trainer)
+        if stop:
+            raise KeyboardInterrupt
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_clock()
@@ -92,13 +101,16 @@ class Recorder(Checkpoint):
             self.run.write_history(self.rows)
             self.run.update(**self.timings())
 
-    def _is_time(self, trainer: pl.Trainer) -> bool:
-        """By the first process's clock; the others are asked now and then only, for they have to wait for it."""
+    def _is_time(self, trainer: pl.Trainer) -> tuple[bool, bool]:
+        """Whether to write a checkpoint, and to stop after it.
+
+        The first process decides; the others are told now and then only, for they have to wait for it.
+        """
+        stop = self.stopper.asked
+        now = stop or time.monotonic() - self._saved >= self.every_seconds, stop
         if trainer.world_size == 1:
-            return time.monotonic() - self._saved >= self.every_seconds
-        if trainer.global_step % ASKED_EVERY:
-            return False
-        return bool(trainer.strategy.broadcast(time.monotonic() - self._saved >= self.every_seconds))
+            return now
+        return (False, False) if trainer.global_step % ASKED_EVERY else trainer.strategy.broadcast(now)
 
     def _save(self, trainer: pl.Trainer) -> None:
         *earlier, now = [row.get("val/error", math.inf) for row in self.rows]
@@ -122,6 +134,17 @@ class Recorder(Checkpoint):
                 torch.cuda.synchronize()
             self.train_seconds += time.perf_counter() - self._started
             self._started = None
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints as all other files of a run are: whole or not at all, errors in one line. Lightning's own way
+    leads through the system's temporary folder, where a killed process leaves its half behind."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(Path(path), buffer.getbuffer())
 
 
 def _replace_by_link(source: Path, target: Path) -> None:

@@ -10,21 +10,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
+from stnlab.runs.files import UnwritableError
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
 from stnlab.training.devices import check_devices
 from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
-from stnlab.training.loading import load_checkpoint
+from stnlab.training.loading import checkpoint_to_go_on_from
 from stnlab.training.notices import hide_notices
-from stnlab.training.recorder import Recorder
+from stnlab.training.recorder import Recorder, WholeCheckpoints
+from stnlab.training.stopping import Stopper
 from stnlab.training.summary import summarise
 from stnlab.training.tracking import publish, tracked
 
@@ -41,23 +45,26 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
-    recorder = Recorder(run, config["checkpoint_seconds"])
+    stopper = Stopper()
+    recorder = Recorder(run, config["checkpoint_seconds"], stopper)
     frames = FrameRecorder(components.module.network, components.data)
-    given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"])}
-    trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
+    callbacks = [CollapseNotice(run), frames, recorder, stopper]
+    given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"] or run.to_renew)}
+    trainer = build_trainer(config, components, given, callbacks)
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
     with _nothing() if locked else run.lock(wait=config["busy"] == "wait"):
-        begun = run.state in ("running", "failed") and not config["fresh"]
+        fresh = config["fresh"] or run.to_renew
+        if not fresh and run.finished:
+            return run  # the process that this one waited for has trained it
+        begun = not fresh and run.state != "absent"
         if begun and (named := run.info.get("id") or given["id"]) != given["id"]:
             given["id"] = named  # by the process that this one waited for, and that has died
-            trainer = build_trainer(config, components, given, [CollapseNotice(run), frames, recorder])
+            trainer = build_trainer(config, components, given, callbacks)
         if first:
-            if config["fresh"]:
+            if fresh:
                 run.clear()
-            elif run.state == "done":
-                return run  # the process that this one waited for has trained it
             print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
             about = {"id": given["id"], "overrides": config["overrides"], "folder": str(Path.cwd())}
             run.start(normalised, about | _environment(trainer, components))
@@ -65,13 +72,14 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             with tracked(trainer.loggers, run) if first else _nothing():
                 _fit_and_test(run, components, trainer, recorder, frames)
         except SystemExit as stop:
-            # Lightning's answer to Ctrl-C and to SIGTERM, the latter with status 0.
-            raise KeyboardInterrupt from stop
+            raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
         except Exception as error:
+            if stopper.asked:  # workers of the data got the signal, too, and are missed
+                raise KeyboardInterrupt from error
             if first and run.state != "done":  # a logger may fail when all results are written
                 try:
                     run.fail(_first_line(error), "".join(traceback.format_exception(error)))
-                except OSError as unwritten:  # a full disk must not hide what came first
+                except UnwritableError as unwritten:  # a full disk must not hide what came first
                     error.add_note(f"and this could not be noted in {run.path} ({unwritten})")
             raise
     return run
@@ -85,9 +93,7 @@ def check_run(config: Config) -> None:
 def _fit_and_test(
     run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder, frames: FrameRecorder
 ) -> None:
-    resume = run.last_checkpoint if run.last_checkpoint.exists() else None
-    if resume:
-        load_checkpoint(resume)  # or Lightning's traceback would hide that this file is damaged
+    resume = checkpoint_to_go_on_from(run, components.module)
     trainer.fit(components.module, components.data, ckpt_path=resume, weights_only=True)
     trainer.test(components.module, datamodule=components.data, verbose=False)
     if not trainer.is_global_zero:
@@ -107,14 +113,16 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer with the loggers, callbacks and length that the configuration names.
 
-    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take.
+    given: `run`, `config` (normalised) and `id`, which loggers and callbacks may take. Processes are ours or
+    torchrun's: by itself Lightning would take each task of a SLURM job for one, and requeue the job in a handler.
     """
-    recipe = components.module.recipe
+    recipe, accumulated = components.module.recipe, config["trainer"].get("accumulate_grad_batches", 1)
     check_devices(config["trainer"])
     options = {name: value for name, value in config["trainer"].items() if name != "threads"}
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
     hide_notices()
+    processes = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
     try:
         trainer: pl.Trainer = build(
             options,
@@ -123,7 +131,7 @@ def build_trainer(
             callbacks=[*chosen, *callbacks],
             max_epochs=recipe.epochs if recipe.epochs is not None else -1,
             max_steps=recipe.steps if recipe.steps is not None else -1,
-            limit_train_batches=recipe.steps if recipe.steps is not None else 1.0,
+            limit_train_batches=recipe.steps * accumulated if recipe.steps is not None else 1.0,
             limit_val_batches=1.0 if components.data.validates else 0,
             gradient_clip_val=recipe.gradient_clip_norm,
             default_root_dir=given["run"].path,
@@ -131,9 +139,12 @@ def build_trainer(
             enable_model_summary=False,
             enable_progress_bar="progress" in config["callbacks"],
             use_distributed_sampler=False,
+            plugins=[WholeCheckpoints(), processes],
         )
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {_first_line(error)}") from error
+    # With max_steps, Lightning takes the end of an epoch for its middle when a run goes on, and ends the epoch twice.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
 
 

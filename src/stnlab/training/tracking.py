@@ -16,7 +16,18 @@ from stnlab.runs.identity import Config
 from stnlab.training.figures import pixels, run_figures
 
 BEST = {"loss": min, "error": min, "ece": min, "accuracy": max}
-ENVIRONMENT = ("version", "commit", "device", "devices", "threads", "precision", "python", "torch", "parameters")
+ENVIRONMENT = (
+    "version",
+    "commit",
+    "source",
+    "device",
+    "devices",
+    "threads",
+    "precision",
+    "python",
+    "torch",
+    "parameters",
+)
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C or SIGTERM ended."""
 BATCH = 500

@@ -1,0 +1,44 @@
+"""SIGTERM in the middle of a run: the step is finished and kept, then the run is left as by Ctrl-C."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class Stopper(pl.Callback):
+    """While batches go through the network, SIGTERM only sets `asked`.
+
+    The Recorder then writes a checkpoint after the step and leaves; validation and test, of which nothing is kept, are
+    left after the batch. Replaces Lightning's own handler, which keeps nothing, and which with several processes
+    broadcasts from within the handler: that can meet another process inside another collective, and both hang.
+    Lightning puts back what was there before when it has finished.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()
+
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        self._leave()
+
+    def on_test_batch_end(self, *_: Any, **__: Any) -> None:
+        self._leave()
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # Python allows it to no other
+            signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def _leave(self) -> None:
+        if self.asked:
+            raise KeyboardInterrupt

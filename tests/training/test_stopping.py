@@ -1,0 +1,63 @@
+"""SIGTERM in the middle: what has been learnt is kept, and the run ends as if nothing had happened."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stnlab.compose import compose
+from stnlab.runs.directory import RunDirectory
+from stnlab.training.run import train_run
+from stnlab.training.stopping import Stopper
+
+SMALL = ["recipe=smoke", "recipe.steps=10", "callbacks=quiet", "logger=none", "trainer=cpu", "placement=none"]
+SMALL += ["data.train_size=500", "data.validation_size=300", "data.test_size=300", "backbone.channels=[4,4]"]
+SMALL += ["recipe.eval_batch_size=100", "evaluation.images=50", "evaluation.rotations=4", "evaluation.scales=3"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> RunDirectory:
+    return train(tmp_path_factory.mktemp("undisturbed"), mnist_root)
+
+
+def train(folder: Path, mnist_root: Path) -> RunDirectory:
+    return train_run(compose("train", [*SMALL, f"data.root={mnist_root}", f"runs_dir={folder}"]))
+
+
+@pytest.mark.parametrize(
+    ("hook", "step", "kept"),
+    [
+        ("on_train_batch_start", 5, 6),  # within an epoch of four steps
+        ("on_train_batch_start", 7, 4),  # its last step: validation would come next
+        ("on_validation_batch_start", 4, None),  # nothing is kept yet
+        ("on_test_batch_start", 10, 10),
+    ],
+)
+def test_sigterm_keeps_the_step_and_nothing_of_validation_or_test(
+    hook: str,
+    step: int,
+    kept: int | None,
+    undisturbed: RunDirectory,
+    tmp_path: Path,
+    mnist_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def tell(self: Stopper, trainer: Any, *_: Any, **__: Any) -> None:
+        if trainer.global_step == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Stopper, hook, tell)
+        train(tmp_path, mnist_root)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    run = RunDirectory(next(tmp_path.glob("default/*")))
+    assert run.state == "running"
+    assert not (run.path / "metrics.json").exists()
+    found = torch.load(run.last_checkpoint, weights_only=True)["global_step"] if run.last_checkpoint.exists() else None
+    assert found == kept
+    train(tmp_path, mnist_root)
+    assert (run.path / "metrics.json").read_bytes() == (undisturbed.path / "metrics.json").read_bytes()
+    assert (run.path / "metrics.csv").read_bytes() == (undisturbed.path / "metrics.csv").read_bytes()
