@@ -130,7 +130,7 @@ def test_cells_are_trained_once_resumed_and_shown(capsys: pytest.CaptureFixture[
     monkeypatch.setenv("COLUMNS", "200")
     status.main(["runs/mine"])
     assert "2 runs: 1 done, 1 interrupted" in capsys.readouterr().out
-    assert resume.main(["runs/mine"]) == 0
+    assert resume.main(["runs/mine", "--config-dir=conf"]) == 0
     said = capsys.readouterr().out
     assert "1 of 1 unfinished runs trained" in said
     assert "job 1 of 1" in said

@@ -10,6 +10,7 @@ EXAMPLES = {
 python -m stnlab.train data=mnist_rts placement=deep placement.depth=1 transform=rotation_scale seed=3
 python -m stnlab.train -m placement=none,input,deep transform=affine,rotation_scale seed=0,1,2 study=mine
 python -m stnlab.train ablation=demo
+python -m stnlab.train ablation=jaderberg_table1 cells=[cnn,st_cnn_affine] data=mnist_rotated seed=0
 python -m stnlab.train recipe.epochs=20 recipe.optimizer.lr=0.001 backbone.channels=[96,80]
 python -m stnlab.train trainer=ddp trainer.devices=4 trainer.precision=bf16-mixed
 python -m stnlab.train --config-dir=my_conf backbone=mine     # your own files: my_conf/backbone/mine.yaml

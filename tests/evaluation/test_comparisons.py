@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binomtest, norm, ttest_1samp, ttest_rel
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import Outcomes, compare, holm, mcnemar
+from stnlab.evaluation.comparisons import contrast, contrast_of_runs
 
 
 def cell(error, seeds=(0,), images=4000, seed=0):
@@ -110,3 +111,32 @@ def test_what_is_no_pair_is_refused():
         compare([(one, replace(one, indices=one.indices + 1))])
     with pytest.raises(StnlabError, match="share no seed"):
         compare([(one, cell(0.05, seeds=(1,)))])
+
+
+def test_a_contrast_of_four_cells_against_a_threshold_is_the_z_test_for_one_seed_and_wider_over_seeds():
+    cells = [cell(error, seeds=(0, 1, 2), seed=number) for number, error in enumerate((0.05, 0.08, 0.06, 0.12))]
+    wrong = [(~one.correct).astype(int) for one in cells]
+    differences = wrong[0] - wrong[1] - wrong[2] + wrong[3]
+    single = contrast(differences[:1], threshold=0.02)
+    expected = ztest(differences[0], 0.02)
+    assert (single.test, single.covers) == ("paired z over images", "test images only")
+    assert single.p == pytest.approx(expected, rel=1e-9)
+    several = contrast(differences, threshold=0.02)
+    assert several.difference == pytest.approx(np.dot([one.mean() for one in wrong], [1, -1, -1, 1]))
+    assert several.test == "paired t over seeds and images"
+    assert contrast(differences, threshold=several.low).p == pytest.approx(0.05, rel=1e-3)
+    assert contrast(differences, threshold=several.high).p == pytest.approx(0.05, rel=1e-3)
+
+
+def ztest(values, value):
+    """Two-sided, by the normal distribution of scipy."""
+    return float(2 * norm.sf(abs(values.mean() - value) / (values.std() / np.sqrt(len(values)))))
+
+
+def test_a_contrast_of_runs_is_students_and_one_run_says_nothing():
+    values = [0.2, 0.5, 0.1, 0.4]
+    found, oracle = contrast_of_runs(values, threshold=0.15), ttest_1samp(values, 0.15)
+    assert found.p == pytest.approx(oracle.pvalue, rel=1e-6)
+    assert (found.low, found.high) == pytest.approx(tuple(oracle.confidence_interval(0.95)), rel=1e-6)
+    alone = contrast_of_runs([3.0])
+    assert (alone.difference, alone.p, alone.low, alone.high) == (3.0, 1.0, -np.inf, np.inf)

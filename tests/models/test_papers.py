@@ -20,14 +20,16 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("size", [28, 42, 60])
+@pytest.mark.parametrize(("data", "size"), [("mnist_rotated", 28), ("mnist_rts", 42), ("mnist_cluttered", 60)])
 @pytest.mark.parametrize(
     ("backbone", "localizer"), [("fcn_400k", None), ("cnn_400k", None), ("st_fcn_400k", "fc"), ("st_cnn_400k", "conv")]
 )
-def test_each_network_of_jaderbergs_table_1_has_about_400k_parameters(backbone: str, localizer: str | None, size: int):
-    overrides = [f"backbone={backbone}", f"data.distortion.size={size}"]
-    shape = (1, size, size)
-    total = count(build(compose("train", overrides)["backbone"], "backbone", input_shape=shape, outputs=10))
+def test_each_network_of_jaderbergs_table_1_has_about_400k_parameters(
+    backbone: str, localizer: str | None, data: str, size: int
+):
+    """Its file has widths for each size of image."""
+    config, shape = compose("train", [f"backbone={backbone}", f"data={data}"]), (1, size, size)
+    total = count(build(config["backbone"], "backbone", input_shape=shape, outputs=10))
     if localizer:
         total += count(from_file("localizer", localizer, shape, AFFINE))
     assert total == pytest.approx(400_000, rel=0.05 if size == 28 else 0.005)

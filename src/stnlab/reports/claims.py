@@ -54,7 +54,8 @@ def decide(report: Report, paper: Paper) -> list[Decision]:
 
 def _sets(claim: Claim, cells: Sequence[Cell], known: Mapping[int, dict[str, str]]) -> list[tuple[Cell, ...]]:
     """One cell for each term, otherwise the same in all that they both have."""
-    free, sets = claim.free, [()]
+    free = claim.free
+    sets: list[tuple[Cell, ...]] = [()]
     for wanted in (*claim.plus, *claim.minus):
         fitting = [cell for cell in cells if fits(cell, wanted)]
         sets = [

@@ -31,6 +31,8 @@ def missing_cells(cells: Sequence[Cell]) -> list[Labels]:
 
     Empty where the study is no grid: where more is missing than there is.
     """
+    if any(one.startswith("cells=") for cell in cells for run in cell.runs for one in run.info.get("overrides") or ()):
+        return []  # a study of named cells is none
     columns = list(cells[0].labels) if cells else []
     values = {column: list(dict.fromkeys(cell.labels[column] for cell in cells)) for column in columns}
     if prod(len(found) for found in values.values()) > MOST_COMBINATIONS:
