@@ -182,11 +182,15 @@ def test_latex_is_balanced_and_escaped(report):
 
 def test_what_else_is_measured_is_in_tables_by_family(report):
     found = {section.title.partition(":")[0]: section for section in families(report)}
-    assert list(found)[:3] == ["Calibration", "Invariance", "Rectification"]
+    assert list(found)[:5] == ["Calibration", "Scores", "After temperature scaling", "Invariance", "Rectification"]
     table = found["Calibration"]
-    assert "AURC" not in table.header  # no run has it
-    column = next(number for number, name in enumerate(table.header) if name.endswith("scaled"))
+    assert "AURC" not in found["Scores"].header  # no run has it
     own = report.rows[1].cell
+    runs = sorted(own.values("test/nll"))
+    assert found["Scores"].rows[1][1] == (f"{np.mean(runs):.3f}", f"runs {runs[0]:.3f} to {runs[1]:.3f}")
+    after = found["After temperature scaling"]
+    assert after.rows[1][after.header.index("NLL")] == (f"{own.mean('temperature/nll'):.3f}", "")
+    column = next(number for number, name in enumerate(table.header) if name.endswith("scaled"))
     before, after = (100 * own.mean(name) for name in ("test/ece", "temperature/ece"))
     assert table.rows[1][column][0] == f"{before:.2f} \N{RIGHTWARDS ARROW} {after:.2f}"
     assert [row[0][0] for row in found["Rectification"].rows] == ["input affine", "input rotation_scale", "deep affine"]

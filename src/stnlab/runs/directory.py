@@ -101,9 +101,10 @@ class RunDirectory:
 
     @property
     def summary(self) -> str:
-        """The results that one looks at first."""
+        """The results that one looks at first, and whether they are those of a collapsed transformer."""
         metrics = self.metrics
-        return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+        collapsed = ", a transformer collapsed" if metrics.get("health/collapsed") else ""
+        return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}{collapsed}"
 
     @property
     def busy(self) -> bool:
