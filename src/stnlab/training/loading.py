@@ -46,10 +46,17 @@ def finished(path: Path) -> RunDirectory:
 
 
 def load_components(run: RunDirectory, data_root: str) -> Components:
-    """Data and module of a run, with the weights of its last checkpoint."""
+    """Data and module of a run, with the weights of its last checkpoint. Raises StnlabError if these do not fit."""
     config = run.config
     components = build_components({**config, "data": {**config["data"], "root": data_root}})
-    components.module.load_state_dict(load_checkpoint(run.last_checkpoint)["state_dict"])
+    weights = load_checkpoint(run.last_checkpoint)["state_dict"]
+    try:
+        components.module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise StnlabError(
+            f"{run.last_checkpoint}: its weights fit no network that today's code makes of config.yaml; evaluate it "
+            f"with the code of run.json ({run.info.get('commit')}), or train it again with fresh=true"
+        ) from error
     return components
 
 
