@@ -76,9 +76,7 @@ def test_a_study_is_updated_run_by_run_whatever_befalls_one(run: RunDirectory, c
     for copy in (broken, other):
         shutil.copytree(run.path, copy.path)
     config = (broken.path / "config.yaml").read_text()
-    (broken.path / "config.yaml").write_text(
-        config.replace("- 4\n- 4", "- 5\n- 4").replace("  - 4\n  - 4", "  - 5\n  - 4")
-    )
+    (broken.path / "config.yaml").write_text(re.sub(r"- 4(\s+)- 4", r"- 5\1- 4", config))
     assert evaluate.main([str(run.path.parent), "--update", "trainer=cpu"]) == 1
     told = capsys.readouterr()
     assert "fit no network that today's code makes of config.yaml" in told.err
