@@ -16,7 +16,7 @@ from stnlab.errors import StnlabError
 from stnlab.reports import Options, print_report, read_study, write_report
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
 from stnlab.reports.families import answers, families, without_validation
-from stnlab.reports.latex import escape
+from stnlab.reports.latex import escape, to_latex
 from stnlab.reports.measures import interval_of, measure_called
 from stnlab.reports.options import arguments, parse
 from stnlab.reports.pivot import grid, grid_texts
@@ -166,8 +166,9 @@ def test_csv_has_the_other_measures_under_their_own_names(report):
     )
 
 
-def test_latex_is_balanced_and_escaped(report):
-    text = (report.folder / "results.tex").read_text()
+@pytest.mark.parametrize("asked", [Options(), Options(rows=("transform",))])
+def test_latex_is_balanced_and_escaped(report, asked):
+    text = to_latex(report, grid(report, asked), [measure_called("error"), measure_called("ece")]).decode()
     assert text.isascii()
     assert (
         text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") > 3
@@ -178,6 +179,20 @@ def test_latex_is_balanced_and_escaped(report):
         assert body.splitlines()[0].count(" & ") < 7
     assert r"rotation\_scale" in text
     assert escape("a_b & 50% ~ {x}\\") == r"a\_b \& 50\% \textasciitilde{} \{x\}\textbackslash{}"
+
+
+def test_latex_has_intervals_below_their_values_and_even_tables(report):
+    text = (report.folder / "results.tex").read_text()
+    row = report.rows[1]
+    value, (low, high) = 100 * row.cell.mean("error"), (100 * row.error.low, 100 * row.error.high)
+    lines = text.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith(r"input affine & 2 & 120,000 & "))
+    assert f"{value:.2f}" in lines[place]
+    assert rf"{{\scriptsize {low:.2f} to {high:.2f}}}" in lines[place + 1]
+    widths = [len(columns) for columns in re.findall(r"begin{tabular}{(\w+)}", text)]
+    assert widths[2:4] == [5, 4]  # cell, n, parameters, error, ECE; and cell, gap, NLL, Brier
+    packages = set(re.findall(r"usepackage{(\w+)}", text))
+    assert packages == {"booktabs", "graphicx", "longtable"}
 
 
 def test_what_else_is_measured_is_in_tables_by_family(report):
