@@ -64,9 +64,8 @@ def _grid_table(report: Report, grid: Grid, measure: Measure) -> list[str]:
     texts = grid_texts(report, grid, measure)
     places = [place for _, row in texts for place in row if place.value]
     seeds = {place.seeds for place in places}
-    body = [
-        [*((name, "") for name in row), *(_place(place, len(seeds) > 1) for place in shown)] for row, shown in texts
-    ]
+    several = len(seeds) > 1
+    body = [[*(_entry(name, "") for name in row), *(_place(one, several) for one in shown)] for row, shown in texts]
     ranges, own = (
         any(place.span.startswith("runs") == kind for place in places if place.span) for kind in (True, False)
     )

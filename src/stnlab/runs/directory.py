@@ -112,10 +112,11 @@ class RunDirectory:
 
     @property
     def summary(self) -> str:
-        """The results that one looks at first."""
+        """The results that one looks at first, and whether they are those of a collapsed transformer."""
         metrics = self.metrics
+        collapsed = ", a transformer collapsed" if metrics.get("health/collapsed") else ""
         try:
-            return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+            return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}{collapsed}"
         except (KeyError, ValueError, TypeError) as error:
             raise StnlabError(
                 f"{self.path / 'metrics.json'}: holds no results ({error!r}); {FROM_CHECKPOINT}"
