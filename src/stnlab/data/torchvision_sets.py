@@ -34,15 +34,22 @@ class TorchvisionSet(Dataset):
     def load(self, root: Path) -> tuple[RawImages, RawImages]:
         try:
             splits = self._read(root, download=False)
+            fault = self._miscounted(root, splits)
         except Exception as error:
             fault = self._fault(root)
             if fault is None:
                 raise StnlabError(f"{root / self.folder}: cannot be read ({reason(error)})") from error
+        if fault:  # or another process is at work: half of what it unpacks looks like a smaller dataset
             splits = self._fetch(root, fault)
-        found = tuple(len(raw.labels) for raw in splits)
-        if self.sizes not in (None, found):
-            raise StnlabError(f"{root / self.folder}: holds {found} images to train and test with, not {self.sizes}")
+            if fault := self._miscounted(root, splits):
+                raise StnlabError(fault)
         return splits
+
+    def _miscounted(self, root: Path, splits: tuple[RawImages, RawImages]) -> str | None:
+        found = tuple(len(raw.labels) for raw in splits)
+        if self.sizes in (None, found):
+            return None
+        return f"{root / self.folder}: holds {found} images to train and test with, not {self.sizes}"
 
     def _fetch(self, root: Path, fault: str) -> tuple[RawImages, RawImages]:
         try:

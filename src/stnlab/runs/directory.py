@@ -134,7 +134,10 @@ class RunDirectory:
         """
         try:
             if self.state == "done":
-                _ = self.summary, self.config, self.history
+                _ = self.summary, self.history
+                # Half a YAML file can be read, too; the names of the choices are the end of a whole one.
+                if not isinstance(self.config.get("choices"), dict) or not _ends_a_line(self.path / "config.yaml"):
+                    raise StnlabError(f"{self.path / 'config.yaml'}: is truncated; {FROM_CHECKPOINT}")
                 for name in ("predictions.npz", "evaluation.npz"):
                     if not zipfile.is_zipfile(self.path / name):
                         raise StnlabError(f"{self.path / name}: is missing or truncated; {FROM_CHECKPOINT}")
@@ -241,6 +244,10 @@ class RunDirectory:
                     told = True
                     time.sleep(WAIT)
             yield
+
+
+def _ends_a_line(path: Path) -> bool:
+    return path.read_bytes().endswith(b"\n")
 
 
 @contextmanager
