@@ -5,7 +5,6 @@ each kill, and exits with status 1 unless all ends as if nothing had happened. A
 that has imported everything: the seconds of importing would leave none for what is worth killing.
 """
 
-import faulthandler
 import importlib
 import json
 import os
@@ -16,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import FrameType
 
 from stnlab import report, train
 from stnlab.runs.directory import RunDirectory, find_runs
@@ -41,26 +41,32 @@ def attempt(study: str, seconds: float | None = None, change: int | None = None)
         log = os.open(f"{study}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        traces = told.with_suffix(".trace").open("w")
-        faulthandler.register(signal.SIGUSR1, file=traces, all_threads=False)
+        signal.signal(signal.SIGUSR2, lambda _, frame: told.with_suffix(".at").write_text(position(frame)))
         changes = kill_before(change, told)
         train.main([*SWEEP, f"study={study}"])
         report.main([f"runs/{study}"])
         told.write_text(json.dumps(["", changes["made"]]))
         os._exit(0)
+    status = 0
     if seconds is None:
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
     else:
         time.sleep(seconds)
-        os.kill(child, signal.SIGUSR1)
-        for _ in range(100):  # until it has said where it is
-            if told.with_suffix(".trace").stat().st_size:
+        os.kill(child, signal.SIGUSR2)
+        at = told.with_suffix(".at")
+        for _ in range(100):  # until it has said where it is, unless that takes too long
+            if at.exists() and at.stat().st_size:
                 break
             time.sleep(0.01)
-        if os.waitpid(child, os.WNOHANG) == (0, 0):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if not ended:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            told.write_text(json.dumps([f"after {seconds:.2f} s, {position(told.with_suffix('.trace'))}", 0]))
+            where = at.read_text() if at.exists() else "in a long call"
+            told.write_text(json.dumps([f"after {seconds:.2f} s, {where}", 0]))
+        at.unlink(missing_ok=True)
+    if not told.exists():
+        raise RuntimeError(f"{study}: ended by itself with status {status}; see {Path(f'{study}.log').absolute()}")
     where, made = json.loads(told.read_text())
     told.unlink()
     return where, made
@@ -83,10 +89,11 @@ def kill_before(change: int | None, told: Path) -> Counter[str]:
     return changes
 
 
-def position(trace: Path) -> str:
-    """The innermost of our own functions that was at work."""
-    frames = re.findall(r'"(?:[^"]*)/stnlab/([^"]+)", line \d+ in (\w+)', trace.read_text())
-    return f"in {frames[0][1]} of {frames[0][0]}" if frames else "outside our code"
+def position(frame: FrameType | None) -> str:
+    """The innermost of our own functions that is at work."""
+    while frame and "/stnlab/" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return f"in {frame.f_code.co_name} of {Path(frame.f_code.co_filename).name}" if frame else "outside our code"
 
 
 def states(study: str) -> str:
@@ -129,7 +136,7 @@ def main(seed: int, kills: int) -> int:
         study, studies = f"killed{studies}", studies + 1
         where = "at first"
         while done < kills and where:
-            part = draw.uniform(0, 0.4)
+            part = draw.uniform(0.02, 0.4)
             by_time = draw.random() < 0.5
             where, _ = attempt(study, part * seconds) if by_time else attempt(study, change=1 + int(part * changes))
             if where:
