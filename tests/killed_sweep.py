@@ -107,7 +107,7 @@ def states(study: str) -> str:
 def same(study: str, undisturbed: list[RunDirectory]) -> bool:
     runs = find_runs(Path("runs") / study)
     pairs = zip(runs, undisturbed, strict=True)
-    rests = list(Path("runs", study).rglob("*.unfinished")) + list(Path("runs", study).rglob("*.part"))
+    rests = [path for run in runs for path in run.path.rglob("*") if path.suffix in (".unfinished", ".part")]
     return (
         {run.state for run in runs} == {"done"}
         and not rests
