@@ -1,6 +1,7 @@
 """Datasets that torchvision fetches and reads. torchvision is imported late: it takes seconds."""
 
 from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -34,27 +35,26 @@ class TorchvisionSet(Dataset):
     def load(self, root: Path) -> tuple[RawImages, RawImages]:
         try:
             splits = self._read(root, download=False)
-            fault = self._miscounted(root, splits)
         except Exception as error:
             fault = self._fault(root)
             if fault is None:
                 raise StnlabError(f"{root / self.folder}: cannot be read ({reason(error)})") from error
-        if fault:  # or another process is at work: half of what it unpacks looks like a smaller dataset
             splits = self._fetch(root, fault)
-            if fault := self._miscounted(root, splits):
-                raise StnlabError(fault)
+        if self.sizes not in (None, _sizes(splits)):
+            with suppress(OSError), self._lock(root):  # another process may be unpacking, unless one can only read here
+                splits = self._read(root, download=False)
+        if self.sizes not in (None, _sizes(splits)):
+            found = _sizes(splits)
+            raise StnlabError(f"{root / self.folder}: holds {found} images to train and test with, not {self.sizes}")
         return splits
 
-    def _miscounted(self, root: Path, splits: tuple[RawImages, RawImages]) -> str | None:
-        found = tuple(len(raw.labels) for raw in splits)
-        if self.sizes in (None, found):
-            return None
-        return f"{root / self.folder}: holds {found} images to train and test with, not {self.sizes}"
+    def _lock(self, root: Path) -> FileLock:
+        return FileLock(root / f".{type(self).__name__.lower()}.lock")
 
     def _fetch(self, root: Path, fault: str) -> tuple[RawImages, RawImages]:
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{type(self).__name__.lower()}.lock"):
+            with self._lock(root):
                 return self._read(root, download=True)
         except StnlabError:
             raise
@@ -66,6 +66,10 @@ class TorchvisionSet(Dataset):
     def _read(self, root: Path, download: bool) -> tuple[RawImages, RawImages]:
         train, test = (self._raw(self._open(root, train, download)) for train in (True, False))
         return train, test
+
+
+def _sizes(splits: tuple[RawImages, RawImages]) -> tuple[int, ...]:
+    return tuple(len(raw.labels) for raw in splits)
 
 
 class _IdxSet(TorchvisionSet):
