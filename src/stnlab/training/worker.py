@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from stnlab.command import run_command
+from stnlab.training.launch import WATCH
 from stnlab.training.run import train_run
 
 
@@ -18,13 +19,15 @@ def main(arguments: list[str]) -> None:
 
 
 def end_with(process: int) -> None:
-    """End this process, without a word, when another one is no more."""
-    while True:
-        time.sleep(1)
+    """End this process, without a word, when another one or the one that started it (torchrun) is no more."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(WATCH)
         try:
             os.kill(process, 0)
         except ProcessLookupError:
-            os._exit(1)
+            break
+    os._exit(1)
 
 
 if __name__ == "__main__":
