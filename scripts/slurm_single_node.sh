@@ -30,8 +30,8 @@ configure() {
     cat >"$SLURM_CONF" <<CONF
 ClusterName=stnlab
 SlurmctldHost=$(hostname -s)(127.0.0.1)
-SlurmctldPort=16817
-SlurmdPort=16818
+SlurmctldPort=$((20000 + $$ % 10000))
+SlurmdPort=$((30000 + $$ % 10000))
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket=$home/munge.socket
@@ -53,6 +53,7 @@ PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 DefMemPerCPU=1024
+PartitionName=steady Nodes=ALL PriorityTier=1 DefMemPerCPU=1024 PreemptMode=OFF
 PartitionName=urgent Nodes=ALL PriorityTier=2 DefMemPerCPU=1024
 CONF
 }
@@ -86,7 +87,14 @@ runs() {
 }
 
 stop() {
-    if runs slurmctld; then scancel --user=root --hurry 2>/dev/null || true; fi
+    if runs slurmctld && runs slurmd; then
+        scancel --user=root --full --signal=KILL 2>/dev/null || true
+        scancel --user=root 2>/dev/null || true
+        for _ in $(seq 50); do
+            [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+            sleep 0.2
+        done
+    fi
     for daemon in slurmd slurmctld munged; do
         runs $daemon || continue
         pid=$(cat "$home/$daemon.pid")

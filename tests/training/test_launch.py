@@ -65,3 +65,13 @@ def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: P
 def test_a_wrong_choice_is_refused_before_processes_start(tmp_path: Path, mnist_root: Path):
     with pytest.raises(StnlabError, match=r"placement.depth=9: there is no such stage"):
         train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu", "placement=deep", "placement.depth=9")
+
+
+def test_a_run_starts_its_own_processes_on_one_machine(
+    tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(StnlabError, match=r"trainer.num_nodes=2: should be less than or equal to 1"):
+        train(tmp_path, mnist_root, "trainer=ddp", "+trainer.num_nodes=2")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(StnlabError, match=r"srun started this command 2 times; .*: give srun --ntasks=1"):
+        train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu")
