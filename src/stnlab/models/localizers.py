@@ -12,8 +12,8 @@ from torch import nn
 from stnlab.errors import StnlabError
 from stnlab.models.backbones import Count, Shape, output_shape
 from stnlab.models.conv_net import Entries, conv_stages
-from stnlab.models.timm_cnn import Stem, timm_cnn
 from stnlab.models.convolution import Conv2d
+from stnlab.models.timm_cnn import Stem, timm_cnn
 
 
 def identity_layer(inputs: int, outputs: int) -> nn.Linear:
