@@ -15,6 +15,7 @@ from stnlab.data.house_numbers import SvhnNumbers
 from stnlab.data.raw import RawImages
 from stnlab.reports.baselines import fits
 from stnlab.reports.cells import Cell
+from stnlab.reports.claims import sets_of
 from stnlab.reports.papers import read_papers
 from stnlab.runs.directory import find_runs
 from stnlab.runs.identity import digest, normalise
@@ -184,6 +185,28 @@ def test_a_changed_distortion_or_fewer_images_are_no_cell_of_the_paper():
     for other in ("data.train_size=1000", "data.distortion.rotation=[-45,45]", "data.test_distortion={scale: [1, 2]}"):
         (config,) = jobs("jaderberg_table1", "cells=[cnn]", "data=mnist_rotated", "seed=0", other)
         assert not any(fits(fully(config), wanted) for wanted in printed), other
+
+
+@pytest.mark.parametrize(
+    ("paper", "studies"),
+    [
+        ("Jaderberg", ["jaderberg_table1", "jaderberg_cluttered", "jaderberg_addition", "jaderberg_svhn"]),
+        ("Finnveden", ["placement"]),
+        ("stnlab", ["rotation_scale", "measures"]),
+    ],
+)
+def test_every_claim_is_about_cells_of_its_studies(paper: str, studies: list[str]):
+    found = {}
+    for study in studies:
+        cells = list(
+            {digest(cell.config): cell for config in jobs(study, "seed=0") for cell in [fully(config)]}.values()
+        )
+        for claim in (claim for one in read_papers() if one.name.startswith(paper) for claim in one.claims):
+            found[claim.says] = found.get(claim.says, 0) + len(sets_of(claim, cells))
+    assert found
+    assert all(found.values()), found
+    if paper == "Finnveden":
+        assert found["A transformer on the input errs less than one on features (R)"] == 4  # depths
 
 
 @pytest.mark.parametrize("study", SOME)

@@ -66,3 +66,9 @@ def test_the_localizer_of_the_svhn_network():
     localizer = from_file("localizer", "svhn_conv", (3, 64, 64), AFFINE)
     expected = (75 + 1) * 32 + (800 + 1) * 32 + (32 * 32**2 + 1) * 32 + 33 * 32 + 33 * AFFINE
     assert count(localizer) == expected
+
+
+def test_other_sizes_of_image_have_the_widths_of_28():
+    for backbone, key in (("cnn_400k", "channels"), ("st_fcn_400k", "units")):
+        first, other = (compose("train", [f"backbone={backbone}", f"data={data}"]) for data in ("mnist", "cifar10"))
+        assert first["backbone"][key] == other["backbone"][key]

@@ -46,25 +46,28 @@ class Decision:
 def decide(report: Report, paper: Paper) -> list[Decision]:
     """Every claim of a paper on every set of this study's cells that it is about; none where cells are missing."""
     cells = [row.cell for row in report.rows]
-    known = {id(cell): flat({k: v for k, v in cell.config.items() if k not in ("seed", "choices")}) for cell in cells}
-    found = [_tested(claim, chosen) for claim in paper.claims for chosen in _sets(claim, cells, known)]
+    found = [_tested(claim, chosen) for claim in paper.claims for chosen in sets_of(claim, cells)]
     corrected = iter(holm([one.found.p for one in found if one.found]))
     return [replace(one, found=replace(one.found, p_holm=next(corrected))) if one.found else one for one in found]
 
 
-def _sets(claim: Claim, cells: Sequence[Cell], known: Mapping[int, dict[str, str]]) -> list[tuple[Cell, ...]]:
+def sets_of(claim: Claim, cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
     """One cell for each term, otherwise the same in all that they both have."""
-    free = claim.free
+    fitting = [[cell for cell in cells if fits(cell, wanted)] for wanted in (*claim.plus, *claim.minus)]
+    known = {id(cell): _without_seed(cell) for found in fitting for cell in found}
     sets: list[tuple[Cell, ...]] = [()]
-    for wanted in (*claim.plus, *claim.minus):
-        fitting = [cell for cell in cells if fits(cell, wanted)]
+    for found in fitting:
         sets = [
             (*chosen, cell)
             for chosen in sets
-            for cell in fitting
-            if all(_same(known[id(cell)], known[id(other)], free) for other in chosen)
+            for cell in found
+            if all(_same(known[id(cell)], known[id(other)], claim.free) for other in chosen)
         ]
     return sets
+
+
+def _without_seed(cell: Cell) -> dict[str, str]:
+    return flat({key: value for key, value in cell.config.items() if key not in ("seed", "choices")})
 
 
 def _same(one: Mapping[str, str], other: Mapping[str, str], free: set[str]) -> bool:
@@ -148,6 +151,7 @@ def notes(decided: Mapping[str, Sequence[Decision]]) -> list[str]:
         f"Margin of {one.claim.threshold:g}: {one.claim.margin}" for one in every if one.claim.margin
     )
     return [
+        "Effect: the measure of what is named before the minus, less that of what is named after it. "
         "A claim is supported, or contradicted, where the effect lies on the claimed side of its threshold, or on the "
         "other, with p < 0.05, two-sided, Holm-corrected for the claims of its paper tested here. Errors are paired "
         "over test images and seeds (over one seed, it speaks of that training alone); other measures over seeds, by "

@@ -79,8 +79,8 @@ def _read(path: Path) -> Paper:
     try:
         content = yaml.safe_load(path.read_text())
         if path.name == "claims.yaml":
-            _known(content, {"paper", "citation", "claims"})
-            claims = tuple(claim for node in content["claims"] for claim in _claims(node))
+            _known(content, {"paper", "citation", "where", "claims"})
+            claims = tuple(one for node in content["claims"] for one in _claims(node, content.get("where", {})))
             return Paper(content["paper"], content["citation"], claims=claims)
         _known(content, OWN)
         printed = tuple(one for table in content["tables"] for one in _printed(content, table))
@@ -110,8 +110,8 @@ def _printed(content: Mapping[str, Any], table: Mapping[str, Any]) -> list[Print
     return found
 
 
-def _claims(node: Mapping[str, Any]) -> list[Claim]:
-    """One for each entry of `each`, whose conditions all its cells share."""
+def _claims(node: Mapping[str, Any], where: Mapping[str, Any]) -> list[Claim]:
+    """One for each entry of `each`, whose conditions all its cells share. where: conditions of all claims."""
     _known(node, OF_A_CLAIM)
     sides = [side for side in ("below", "above") if side in node]
     if len(sides) != 1:
@@ -124,8 +124,8 @@ def _claims(node: Mapping[str, Any]) -> list[Claim]:
         Claim(
             says=f"{node['claim']} ({name})" if name else node["claim"],
             measure={key: float(factor) for key, factor in node.get("measure", {"test/error": 1}).items()},
-            plus=tuple(_wanted(shared, one) for one in node["plus"]),
-            minus=tuple(_wanted(shared, one) for one in node.get("minus", ())),
+            plus=tuple(_wanted(where, shared, one) for one in node["plus"]),
+            minus=tuple(_wanted(where, shared, one) for one in node.get("minus", ())),
             side=side,
             threshold=threshold,
             source=node["source"],
