@@ -53,6 +53,14 @@ def test_two_processes_see_the_same_samples_as_one(tmp_path: Path, mnist_root: P
         np.testing.assert_allclose(second.residuals, first.residuals, atol=1e-3)
     for name in ("health/theta_spread/0", "rectification/0/corners/residual", "health/grad_localizer"):
         assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-3)
+    assert two.metrics.keys() == one.metrics.keys()
+    smooth = [
+        name for name in one.metrics if name.endswith(("nll", "brier", "/confidence", "variation", "temperature/value"))
+    ]
+    assert {name.partition("/")[0] for name in smooth} == {"test", "val", "temperature", "by_pose", "invariance"}
+    assert {name: two.metrics[name] for name in smooth} == {
+        name: pytest.approx(one.metrics[name], rel=1e-2, abs=1e-3) for name in smooth
+    }
     assert two.history[-1]["health/theta_drift"] == pytest.approx(one.history[-1]["health/theta_drift"], rel=1e-3)
     for alone, together in zip(one.evaluation().class_means[0], two.evaluation().class_means[0], strict=True):
         np.testing.assert_allclose(together, alone, atol=1e-3)
