@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import find_runs
 from stnlab.train import main
+from stnlab.training import worker
 
 RUN = ["recipe=smoke", "recipe.steps=null", "recipe.epochs=3", "recipe.batch_size=32", "callbacks=quiet", "logger=none"]
 RUN += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.threads=1", "placement=none", "backbone.channels=[4,4]"]
@@ -45,6 +47,21 @@ def kill_when_training(folder: Path, rank: str) -> None:
     while not list(folder.glob("runs/killed/*/checkpoints/last.ckpt")):
         time.sleep(0.05)
     os.kill(workers(folder)[rank], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("gone", ["the command", "torchrun"])
+def test_a_process_does_not_outlive_those_that_it_works_for(monkeypatch: pytest.MonkeyPatch, gone: str):
+    def ended(status: int) -> None:
+        raise SystemExit(status)
+
+    ended_command = subprocess.Popen(["true"])
+    ended_command.wait()
+    parents = iter([5, 5, 1])
+    monkeypatch.setattr(worker.os, "getppid", lambda: next(parents) if gone == "torchrun" else 5)
+    monkeypatch.setattr(worker.os, "_exit", ended)
+    monkeypatch.setattr(worker, "WATCH", 0)
+    with pytest.raises(SystemExit):
+        worker.end_with(os.getpid() if gone == "torchrun" else ended_command.pid)
 
 
 def test_a_dead_process_ends_the_run_as_failed_and_it_goes_on_later(tmp_path: Path):
