@@ -14,6 +14,9 @@ from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
 from stnlab.training.devices import check_devices, claim_devices
 
+STOP = "stop"
+"""A file beside the configuration file of a run's processes: they are to stop."""
+
 
 def launch(config: Config, run: RunDirectory) -> None:
     """Train a run here, or in as many processes as `trainer.devices` says. Raises what the run raises.
@@ -52,7 +55,7 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         try:
             status = processes_of_run.wait()
         except KeyboardInterrupt:
-            processes_of_run.terminate()  # torchrun passes it on, and each finishes its step and keeps it
+            file.with_name(STOP).touch()  # each finishes its step and keeps it
             processes_of_run.wait()
             raise
     if status != 0 or run.state != "done":
