@@ -51,7 +51,7 @@ SchedulerParameters=sched_interval=1,bf_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=6 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 DefMemPerCPU=1024
 PartitionName=steady Nodes=ALL PriorityTier=1 DefMemPerCPU=1024 PreemptMode=OFF
 PartitionName=urgent Nodes=ALL PriorityTier=2 DefMemPerCPU=1024
