@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -30,11 +31,9 @@ import pytorch_lightning as pl
 class Slow(pl.Callback):
     def on_train_batch_start(self, trainer, *_):
         if Path("slow").exists():
-            Path(trainer.default_root_dir.parent.name + trainer.default_root_dir.name + ".training").touch()
+            Path("-".join(Path(trainer.default_root_dir).parts[-2:]) + ".training").touch()
             time.sleep(0.3)
 """
-
-
 started: list[subprocess.Popen[str]] = []
 
 
@@ -70,6 +69,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline, queue()
+        assert all(command.poll() in (None, -signal.SIGKILL) for command in started)
         time.sleep(0.3)
 
 
