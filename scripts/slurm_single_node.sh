@@ -12,8 +12,14 @@ refuse() {
     exit 1
 }
 
+installed() {
+    for program in munged slurmctld slurmd sbatch; do
+        command -v $program >/dev/null || return 1
+    done
+}
+
 install() {
-    if command -v slurmctld slurmd sbatch munged >/dev/null; then return; fi
+    if installed; then return; fi
     command -v apt-get >/dev/null || refuse "SLURM is missing, and only Debian's packages (slurm-wlm, munge) are known here"
     export DEBIAN_FRONTEND=noninteractive
     mkdir -p "$home"
@@ -51,7 +57,7 @@ SchedulerParameters=sched_interval=1,bf_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=6 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 DefMemPerCPU=1024
 PartitionName=steady Nodes=ALL PriorityTier=1 DefMemPerCPU=1024 PreemptMode=OFF
 PartitionName=urgent Nodes=ALL PriorityTier=2 DefMemPerCPU=1024
@@ -68,9 +74,10 @@ start() {
     stop
     configure
     munged --socket="$home/munge.socket" --key-file="$home/munge/key" --pid-file="$home/munged.pid" \
-        --log-file="$home/munge/log" --seed-file="$home/munge/seed" --force 2>/dev/null
-    slurmctld -c
-    slurmd
+        --log-file="$home/munge/log" --seed-file="$home/munge/seed" --force 2>"$home/munged.err" ||
+        refuse "munged did not start: $(tail -n 1 "$home/munged.err")"
+    slurmctld -c || refuse "slurmctld did not start; see $home/slurmctld.log"
+    slurmd || refuse "slurmd did not start; see $home/slurmd.log"
     for _ in $(seq 150); do
         if sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then
             echo "export SLURM_CONF=$SLURM_CONF"

@@ -54,7 +54,7 @@ def test_jobs_of_the_local_queue_fail_alone_and_survive_ctrl_c(capfd: pytest.Cap
     assert "3 jobs: 0 done, 2 skipped, 1 failed\nfailed: placement.depth=9: placement.depth=9: there is no" in (
         said_now.out
     )
-    assert "failed: placement.depth=9: placement.depth=9: there is no such stage" in said_now.err
+    assert "placement.depth=9: there is no such stage" in said_now.err
 
 
 def finished(study: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -28,12 +29,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 class Slow(pl.Callback):
-    def on_train_batch_start(self, *_):
+    def on_train_batch_start(self, trainer, *_):
         if Path("slow").exists():
+            Path("-".join(Path(trainer.default_root_dir).parts[-2:]) + ".training").touch()
             time.sleep(0.3)
 """
-
-
 started: list[subprocess.Popen[str]] = []
 
 
@@ -69,6 +69,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline, queue()
+        assert all(command.poll() in (None, -signal.SIGKILL) for command in started)
         time.sleep(0.3)
 
 
@@ -90,30 +91,29 @@ def start_at_once(jobs: Collection[str]) -> None:
 
 def kept_and_requeued(study: str, jobs: Collection[str]) -> bool:
     """A job that was told to stop before its training began has nothing to keep: it tries again."""
-    now = queue()
-    requeued = [job for job in jobs if now.get(job) == "PENDING"]
     kept = [run.last_checkpoint.exists() for run in find_runs(Path("runs", study), empty=True)]
-    if len(requeued) == len(jobs) != sum(kept):
+    requeued = ["Restarts=0" not in ask("scontrol", "show", "job", "--oneliner", job) for job in jobs]
+    if all(requeued) and sum(kept) < len(jobs):
         start_at_once(jobs)
-    return len(requeued) == len(jobs) == sum(kept)
+    return all(requeued) and sum(kept) == len(jobs)
 
 
 def test_pre_empted_warned_and_timed_out_jobs_end_as_undisturbed_ones_do():
     warned_early = ["hydra.launcher.minutes=1", "hydra.launcher.warning_seconds=5", "hydra.launcher.partition=steady"]
+    two_of_six_cores = ["hydra.launcher.cpus=2"]  # so that a job of three has to take the place of one
     limited = start("study=limited", "seed=2", *warned_early)
-    first = start("study=disturbed", "seed=0,1")
-    wait_for(lambda: sum(": starts" in log for log in logs("disturbed")) == 2)
+    first = start("study=disturbed", "seed=0,1", *two_of_six_cores)
+    wait_for(lambda: len(list(Path().glob("disturbed*.training"))) == 2)
     (timed_out,) = ask("squeue", "--noheader", "--partition=steady", "--format=%i").split()
     jobs = [job for job in queue() if job != timed_out]
-    time.sleep(2)
-    ask("sbatch", "--partition=urgent", "--cpus-per-task=2", "--mem=100", "--wrap=true")
+    ask("sbatch", "--partition=urgent", "--cpus-per-task=3", "--mem=100", "--wrap=true")
     wait_for(lambda: sum("DUE TO PREEMPTION" in log for log in logs("disturbed")) == 1)
     (warned,) = (job for job in jobs if queue()[job] == "RUNNING")
     ask("scancel", "--batch", "--signal=USR1", warned)
 
     first.kill()  # the jobs go on, and the same command finds them
     first.wait()
-    second = start("study=disturbed", "seed=0,1")
+    second = start("study=disturbed", "seed=0,1", *two_of_six_cores)
     wait_for(lambda: kept_and_requeued("disturbed", jobs))
     wait_for(lambda: kept_and_requeued("limited", [timed_out]))
     Path("slow").unlink()
@@ -132,8 +132,7 @@ def test_pre_empted_warned_and_timed_out_jobs_end_as_undisturbed_ones_do():
         for name in ("metrics.json", "metrics.csv"):
             assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
     for log in (*logs("disturbed"), *logs("limited")):
-        assert log.count(": starts") == 1
-        assert log.count(": goes on") >= 1
+        assert ": goes on" in log
 
 
 def test_what_slurm_refuses_or_ends_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):

@@ -17,6 +17,8 @@ from stnlab.training.devices import check_devices, claim_devices
 
 WATCH = 0.5
 """Seconds between two looks of a process at whether those that it works for are alive."""
+STOP = "stop"
+"""A file beside the configuration file of a run's processes: they are to stop."""
 
 
 def launch(config: Config, run: RunDirectory) -> None:
@@ -61,7 +63,7 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         try:
             status = processes_of_run.wait()
         except KeyboardInterrupt:
-            processes_of_run.terminate()  # torchrun passes it on, and each finishes its step and keeps it
+            file.with_name(STOP).touch()  # each finishes its step and keeps it
             processes_of_run.wait()
             raise
     if status < 0:
