@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import wandb as wandb_package  # the function below has the logger's name
 from lightning_utilities.core.imports import RequirementCache
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -46,6 +45,8 @@ def wandb(
     mode: `auto` is what WANDB_MODE says, else online for a user who is logged in and offline for others; it never asks.
     Offline runs lie in `runs/<study>/wandb/`.
     """
+    import wandb as wandb_package  # here, for it takes a second; and this function has its name
+
     if mode == "auto":
         chosen = os.environ.get("WANDB_MODE") or ("online" if wandb_package.login(prompt=False) else "offline")
         if chosen not in ("online", "offline", "disabled"):

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import wandb
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from stnlab.evaluation.calibration import confidences, reliability_bins
@@ -14,6 +13,9 @@ from stnlab.runs.directory import RunDirectory
 from stnlab.runs.files import Row
 from stnlab.runs.identity import Config
 from stnlab.training.figures import pixels, run_figures
+
+if TYPE_CHECKING:
+    import wandb  # elsewhere only where there is such a logger: it takes a second to import
 
 BEST = {"loss": min, "error": min, "ece": min, "accuracy": max}
 ENVIRONMENT = (
@@ -51,6 +53,8 @@ def tracked(loggers: Sequence[Logger], run: RunDirectory) -> Iterator[None]:
     finally:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
+                import wandb
+
                 wandb.finish(exit_code=status)  # by the logger, a run that could not be opened would be tried again
             elif isinstance(logger, MLFlowLogger):
                 logger.finalize({0: "FINISHED", 1: "FAILED"}.get(status, "KILLED"))
@@ -75,6 +79,8 @@ def publish(loggers: Sequence[Logger], run: RunDirectory) -> None:
     pictures = {f"figures/{name}": pixels(figure) for name, figure in run_figures(run).items()} if showing else {}
     for logger in loggers:
         if isinstance(logger, WandbLogger):
+            import wandb
+
             media: dict[str, Any] = {name: wandb.Image(picture) for name, picture in pictures.items()}
             media |= {"tables/calibration": _bins(run), "tables/predictions": _examples(run)}
             logger.experiment.log(media | {"trainer/global_step": step})
@@ -147,8 +153,10 @@ def _to_mlflow(
         logger.experiment.log_image(logger.run_id, picture, artifact_file=f"{name}.png")
 
 
-def _bins(run: RunDirectory) -> wandb.Table:
+def _bins(run: RunDirectory) -> "wandb.Table":
     """The reliability diagram of the test split as a table; `gap` is confidence minus accuracy."""
+    import wandb
+
     test = run.predictions("test")
     assert test is not None
     bins = reliability_bins(*confidences(test.logits, test.labels))
@@ -161,8 +169,10 @@ def _bins(run: RunDirectory) -> wandb.Table:
     return table
 
 
-def _examples(run: RunDirectory) -> wandb.Table:
+def _examples(run: RunDirectory) -> "wandb.Table":
     """Some test samples: the image, the view of each transformer, the label, what was predicted and how surely."""
+    import wandb
+
     test, examples = run.predictions("test"), run.evaluation().examples
     assert test is not None
     rows = examples.indices
