@@ -1,113 +1,92 @@
-"""Time ours against what one would write by hand, in turn, in one process: `python scripts/benchmark.py [case ...]`.
+"""Time ours against what one would write by hand, in turn, on this machine: `python scripts/benchmark.py [case ...]`.
 
-Each case runs ours and its reference several times in turn, warm, and prints medians and their ratio (above 1: ours is
-faster). Figures depend on the machine; ratios less so.
+Each case runs ours and its reference several times in turn, warm, and prints medians, their ratio (ours / reference)
+and the goal. Figures depend on the machine; ratios less so. What else runs on it disturbs both: leave it alone.
 """
 
 import argparse
+import datetime
 import json
+import os
 import platform
-import statistics
-import tempfile
-import time
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
-from torch.nn import functional as F
+from benchmark_cases import commands, finished_runs, sampling, training
+from benchmark_cases.comparison import Comparison
 
-from stnlab.compose import compose
-from stnlab.geometry.sampling import sample
-from stnlab.geometry.transforms import Affine
-from stnlab.training.components import build_components
-from stnlab.training.run import train_run
+from stnlab.errors import StnlabError
+from stnlab.runs.code_version import code_version
 
-Result = dict[str, str | float]
-DEMO = ["backbone.channels=[16,32]", "placement=input", "transform=affine"]
-REPEATS = 3
-
-
-def alternate(ours: Callable[[], float], reference: Callable[[], float], repeats: int) -> tuple[float, float]:
-    """Medians of both, measured in turn; each returns its rate."""
-    pairs = [(ours(), reference()) for _ in range(repeats)]
-    return statistics.median(one for one, _ in pairs), statistics.median(other for _, other in pairs)
-
-
-def loop() -> list[Result]:
-    """Images per second of training: `stnlab.train` against a bare PyTorch loop with the same model and batches."""
-
-    def ours() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            return float(train_run(compose("train", [*choices, f"runs_dir={folder}"])).info["images_per_second"])
-
-    def reference() -> float:
-        parts = build_components(compose("train", choices))
-        parts.data.setup()
-        network, loader = parts.module.network, parts.data.loader("train")
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-        start = time.perf_counter()
-        for raw in loader:
-            batch = parts.data.distort(raw)
-            loss = F.cross_entropy(network(batch.image).logits.flatten(0, 1), batch.label.flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return len(loader.rows) / (time.perf_counter() - start)
-
-    choices = [*DEMO, "recipe.epochs=1", "logger=csv", "data.validation_size=0", "data.test_size=100"]
-    mine, theirs = alternate(ours, reference, REPEATS)
-    return [{"case": "loop", "unit": "images/s", "ours": mine, "reference": theirs, "ratio": mine / theirs}]
+CASES: dict[str, Callable[[], list[Comparison]]] = {
+    "sampler": sampling.sampler,
+    "pipeline": training.pipeline,
+    "loop": training.loop,
+    "epoch": training.epoch,
+    "startup": commands.startup,
+    "sweep": commands.sweep,
+    "eval": training.evaluation,
+}
+OF_RUNS = "time_to_error"
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "kornia", "hydra-core", "numpy")
 
 
-def sampler() -> list[Result]:
-    """Affine warps per second, forward and backward in theta: ours against `F.affine_grid` and `F.grid_sample`."""
-
-    def rate(warp: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], images: torch.Tensor) -> float:
-        theta = nn.Parameter(0.1 * torch.randn(len(images), 6))
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < 0.5:
-            warp(images, theta).sum().backward()
-            count += len(images)
-        return count / (time.perf_counter() - start)
-
-    def ours(images: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-        return sample(images, Affine()(theta), (images.shape[2], images.shape[3]))
-
-    def reference(images: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-        matrix = theta.reshape(-1, 2, 3) + torch.eye(2, 3)
-        grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, align_corners=False)
-
-    results: list[Result] = []
-    for shape in ((256, 1, 28, 28), (256, 1, 42, 42), (256, 32, 10, 10), (64, 3, 224, 224)):
-        images = torch.rand(shape)
-        mine, theirs = alternate(lambda x=images: rate(ours, x), lambda x=images: rate(reference, x), REPEATS)
-        name = f"sampler {'x'.join(map(str, shape))}"
-        results.append({"case": name, "unit": "images/s", "ours": mine, "reference": theirs, "ratio": mine / theirs})
-    return results
-
-
-CASES = {"loop": loop, "sampler": sampler}
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="case", help=f"{', '.join(CASES)}; all if none is named")
+    parser.add_argument(
+        "cases", nargs="*", metavar="case", help=f"{', '.join(CASES)} (all if none is named), {OF_RUNS}"
+    )
     parser.add_argument("--json", type=Path, help="write results, machine and versions to this file")
+    parser.add_argument("--study", type=Path, help=f"of {OF_RUNS}: the directory of finished runs")
     arguments = parser.parse_args()
-    unknown = set(arguments.cases) - set(CASES)
+    unknown = set(arguments.cases) - {*CASES, OF_RUNS}
     if unknown:
-        parser.error(f"no such case: {', '.join(sorted(unknown))} (choices: {', '.join(CASES)})")
-    results = [result for name in arguments.cases or CASES for result in CASES[name]()]
-    for result in results:
-        print(
-            "{case:<26} ours {ours:>10,.0f} {unit}   reference {reference:>10,.0f}   ratio {ratio:.2f}".format(**result)
-        )
+        parser.error(f"no such case: {', '.join(sorted(unknown))} (choices: {', '.join([*CASES, OF_RUNS])})")
+    print(" ".join(f"{name}={value}" for name, value in machine().items()), flush=True)
+    results = []
+    try:
+        for name in arguments.cases or CASES:
+            found = finished_runs.time_to_error(arguments.study) if name == OF_RUNS else CASES[name]()
+            results += found
+            for comparison in found:
+                print(comparison.line(), flush=True)
+    except StnlabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if arguments.json:
-        machine = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-        arguments.json.write_text(json.dumps({**machine, "torch": torch.__version__, "results": results}, indent=2))
+        rows = [asdict(one) | {"ratio": one.ratio, "reached": one.reached} for one in results]
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps({**machine(), "results": rows}, indent=2) + "\n")
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **code_version(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def _cpu_name() -> str:
+    """As Linux names it; elsewhere as Python does."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

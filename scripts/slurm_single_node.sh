@@ -12,8 +12,14 @@ refuse() {
     exit 1
 }
 
+installed() {
+    for program in munged slurmctld slurmd sbatch; do
+        command -v $program >/dev/null || return 1
+    done
+}
+
 install() {
-    if command -v slurmctld slurmd sbatch munged >/dev/null; then return; fi
+    if installed; then return; fi
     command -v apt-get >/dev/null || refuse "SLURM is missing, and only Debian's packages (slurm-wlm, munge) are known here"
     export DEBIAN_FRONTEND=noninteractive
     mkdir -p "$home"
@@ -30,8 +36,8 @@ configure() {
     cat >"$SLURM_CONF" <<CONF
 ClusterName=stnlab
 SlurmctldHost=$(hostname -s)(127.0.0.1)
-SlurmctldPort=16817
-SlurmdPort=16818
+SlurmctldPort=$((20000 + $$ % 10000))
+SlurmdPort=$((30000 + $$ % 10000))
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket=$home/munge.socket
@@ -51,8 +57,9 @@ SchedulerParameters=sched_interval=1,bf_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=6 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 DefMemPerCPU=1024
+PartitionName=steady Nodes=ALL PriorityTier=1 DefMemPerCPU=1024 PreemptMode=OFF
 PartitionName=urgent Nodes=ALL PriorityTier=2 DefMemPerCPU=1024
 CONF
 }
@@ -67,9 +74,10 @@ start() {
     stop
     configure
     munged --socket="$home/munge.socket" --key-file="$home/munge/key" --pid-file="$home/munged.pid" \
-        --log-file="$home/munge/log" --seed-file="$home/munge/seed" --force 2>/dev/null
-    slurmctld -c
-    slurmd
+        --log-file="$home/munge/log" --seed-file="$home/munge/seed" --force 2>"$home/munged.err" ||
+        refuse "munged did not start: $(tail -n 1 "$home/munged.err")"
+    slurmctld -c || refuse "slurmctld did not start; see $home/slurmctld.log"
+    slurmd || refuse "slurmd did not start; see $home/slurmd.log"
     for _ in $(seq 150); do
         if sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then
             echo "export SLURM_CONF=$SLURM_CONF"
@@ -86,7 +94,14 @@ runs() {
 }
 
 stop() {
-    if runs slurmctld; then scancel --user=root --hurry 2>/dev/null || true; fi
+    if runs slurmctld && runs slurmd; then
+        scancel --user=root --full --signal=KILL 2>/dev/null || true
+        scancel --user=root 2>/dev/null || true
+        for _ in $(seq 50); do
+            [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+            sleep 0.2
+        done
+    fi
     for daemon in slurmd slurmctld munged; do
         runs $daemon || continue
         pid=$(cat "$home/$daemon.pid")

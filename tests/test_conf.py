@@ -4,7 +4,9 @@ import re
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hydra.core.hydra_config import HydraConfig
 
 from stnlab import gallery
@@ -67,22 +69,29 @@ def test_a_folder_without_a_name_is_one_line():
         build_components(compose("train", ["data=folder"]))
 
 
-def test_the_readmes_own_backbone_works_as_it_stands_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    text = (Path(__file__).parents[1] / "README.md").read_text()
-    code, choice = (
-        textwrap.dedent(found[1])
-        for found in (
-            re.search(r"```python\n(  from torch import nn\n.*?)  ```", text, re.DOTALL),
-            re.search(r"```yaml\n(  # Three plain stages\n.*?)  ```", text, re.DOTALL),
-        )
-        if found
-    )
-    (tmp_path / "mine.py").write_text(code)
-    (tmp_path / "backbone").mkdir()
-    (tmp_path / "backbone" / "plain.yaml").write_text(choice)
+def test_the_readmes_own_transform_backbone_and_dataset_work_as_they_stand_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    section = (Path(__file__).parents[1] / "README.md").read_text().partition("## Your own transform")[2]
+    blocks = re.findall(r"^( *)```(python|yaml)\n(.*?)^\1```", section, re.DOTALL | re.MULTILINE)
+    code = [textwrap.dedent(text) for _, language, text in blocks if language == "python"]
+    choices = [textwrap.dedent(text) for _, language, text in blocks if language == "yaml"]
+    (tmp_path / "mine.py").write_text("\n\n".join(code))
+    for name, choice in zip(("transform/shift", "backbone/plain", "data/blobs"), choices, strict=True):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.yaml").write_text(choice)
+    for split, count in (("train", 8), ("test", 4)):
+        images = np.full((count, 1, 20, 20), 200, dtype=np.uint8)
+        np.savez(tmp_path / f"{split}.npz", x=images, y=np.arange(count) % 2)
     monkeypatch.syspath_prepend(tmp_path)
     own = f"hydra.searchpath=['file://{tmp_path}']"
-    config = compose("train", [own, "backbone=plain", "backbone.widths=[8,16]", "placement=deep", "placement.depth=2"])
-    network = build_components(config).module.network
+    mine = ["data=blobs", "transform=shift", "backbone=plain", "backbone.widths=[8,16]"]
+    chosen = [*mine, f"data.root={tmp_path}", "data.validation_size=2", "placement=deep", "placement.depth=2"]
+    components = build_components(compose("train", [own, *chosen]))
+    data, network = components.data, components.module.network
     assert isinstance(network.backbone, Backbone)
     assert network.backbone.shapes == [(1, 28, 28), (8, 14, 14), (16, 7, 7)]
+    data.setup()
+    prediction = network(data.distort(next(iter(data.loader("test")))).image)
+    assert prediction.logits.shape == (4, 1, 2)
+    assert prediction.warps[0](torch.zeros(1, 2)).tolist() == [[[0, 0]]] * 4

@@ -23,11 +23,11 @@ def test_the_table_has_a_row_for_each_part_and_the_totals(capsys: pytest.Capture
         ["0", "input", "1x28x28"],
         [
             "0",
-            "transformer: Affine by Conv2d ReLU MaxPool2d Conv2d ReLU MaxPool2d Flatten Linear ReLU Linear",
+            "transformer: Affine by Conv2d MaxPool2d ReLU Conv2d MaxPool2d ReLU Flatten Linear ReLU Linear",
             "1x28x28",
         ],
-        ["1", "stage: Conv2d ReLU MaxPool2d", "64x10x10"],
-        ["2", "stage: Conv2d ReLU MaxPool2d", "116x2x2"],
+        ["1", "stage: Conv2d MaxPool2d ReLU", "64x10x10"],
+        ["2", "stage: Conv2d MaxPool2d ReLU", "116x2x2"],
         ["2", "head: Flatten Linear", "10"],
         ["", "transformers", ""],
         ["", "network", ""],
@@ -39,7 +39,7 @@ def test_the_table_has_a_row_for_each_part_and_the_totals(capsys: pytest.Capture
 
 def test_it_takes_what_train_takes(capsys: pytest.CaptureFixture[str]):
     main(["-m", "placement=none,deep", "recipe=smoke", "logger=none"])
-    assert capsys.readouterr().out.count("Conv2d ReLU MaxPool2d") >= 4
+    assert capsys.readouterr().out.count("Conv2d MaxPool2d ReLU") >= 4
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,27 @@ def test_update_writes_what_an_earlier_version_did_not_measure(run: RunDirectory
     with pytest.raises(StnlabError, match=r"test/nll differ from metrics.json; nothing is written"):
         evaluate.main([str(run.path), "--update", "trainer=cpu"])
     assert run.metrics["test/nll"] == 0.5
+
+
+def test_a_study_is_updated_run_by_run_whatever_befalls_one(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
+    broken, other = (RunDirectory(run.path.with_name(name)) for name in ("a-broken", "z-other"))
+    for copy in (broken, other):
+        shutil.copytree(run.path, copy.path)
+    config = (broken.path / "config.yaml").read_text()
+    (broken.path / "config.yaml").write_text(re.sub(r"- 4(\s+)- 4", r"- 5\1- 4", config))
+    assert evaluate.main([str(run.path.parent), "--update", "trainer=cpu"]) == 1
+    told = capsys.readouterr()
+    assert "fit no network that today's code makes of config.yaml" in told.err
+    assert told.err.endswith("could not be evaluated: a-broken\n")
+    assert "3 of 3 runs evaluated" in told.out
+    assert [("measured_by" in one.info) for one in (broken, run, other)] == [False, True, True]
+    assert run.metrics == other.metrics
+
+    written = (run.path / "metrics.json").stat().st_mtime_ns
+    shutil.rmtree(broken.path)
+    assert evaluate.main([str(run.path.parent), "--update", "trainer=cpu"]) == 0
+    assert "2 of 2 runs were updated by today's code already" in capsys.readouterr().out
+    assert (run.path / "metrics.json").stat().st_mtime_ns == written
 
 
 def test_a_run_from_before_there_were_orbits(run: RunDirectory, capsys: pytest.CaptureFixture[str]):

@@ -16,7 +16,7 @@ ALLOWED = {
     "evaluation": set(),
     "figures": {"evaluation"},
     "runs": set(),
-    "training": {"command", "geometry", "models", "data", "runs", "evaluation", "figures"},
+    "training": {"command", "trust", "geometry", "models", "data", "runs", "evaluation", "figures"},
     "reports": {"runs", "evaluation", "figures"},
 }
 

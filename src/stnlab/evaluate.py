@@ -1,6 +1,7 @@
 """`python -m stnlab.evaluate runs/<study>/<run>`: the metrics of a finished run again, from its checkpoint."""
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.table import Table
 from stnlab.command import path_and_overrides, run_command
 from stnlab.errors import StnlabError
 from stnlab.evaluation.catalogue import is_headline
+from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory, find_runs
 
 USAGE = (
@@ -22,10 +24,11 @@ TOLERANCE = 1e-6
 SAID = ("test/error", "test/ece", "test/nll")
 """What must be as it was before other measures may be written: the network still says the same."""
 HELP = f"""\
-Exit status 1 if a metric differs from metrics.json by more than {TOLERANCE:g}.
+Exit status 1 if a metric differs from metrics.json by more than {TOLERANCE:g}, or a run of a study cannot be evaluated;
+the others are all the same.
 --config-dir: your folder of choices, for runs with a class of your own: a run directory alone may name none.
 --update: write what today's code measures into the run directories, for runs from before a measure was there; never
-where {", ".join(SAID)} differ."""
+where {", ".join(SAID)} differ. Of a study, runs that today's code has updated already are left alone."""
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +41,25 @@ def main(arguments: list[str]) -> int:
 
     own_folders, overrides = folders_and_overrides(rest, "evaluate")
     config = compose("evaluate", overrides)
-    return max(_evaluate(run, config, own_folders, update="--update" in arguments) for run in _runs(path))
+    update, runs, status = "--update" in arguments, _runs(path), 0
+    if update and len(runs) > 1:
+        current = [run for run in runs if _is_current(run)]
+        print(f"{len(current)} of {len(runs)} runs were updated by today's code already", flush=True)
+        runs = [run for run in runs if run not in current]
+    failed = []
+    for number, run in enumerate(runs, start=1):
+        try:
+            status = max(status, _evaluate(run, config, own_folders, update))
+        except StnlabError as error:
+            if len(runs) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            failed.append(run.name)
+        if len(runs) > 1:
+            print(f"{number} of {len(runs)} runs evaluated", flush=True)
+    if failed:
+        print(f"could not be evaluated: {', '.join(failed)}", file=sys.stderr)
+    return max(status, int(bool(failed)))
 
 
 def _runs(path: Path) -> list[RunDirectory]:
@@ -47,10 +68,15 @@ def _runs(path: Path) -> list[RunDirectory]:
         from stnlab.training.loading import finished
 
         return [finished(path)]
-    found = [run for run in find_runs(path) if run.state == "done"]
+    found = [run for run in find_runs(path) if not run.damaged and run.state == "done"]
     if not found:
         raise StnlabError(f"{path}: no run of this study has results yet; train it first")
     return found
+
+
+def _is_current(run: RunDirectory) -> bool:
+    """Whether an update by the code of today has written its results."""
+    return bool(run.info.get("measured_by", {}).get("source") == code_version()["source"])
 
 
 def _evaluate(run: RunDirectory, config: dict[str, Any], own_folders: list[Path], update: bool) -> int:
@@ -63,7 +89,8 @@ def _evaluate(run: RunDirectory, config: dict[str, Any], own_folders: list[Path]
     if update:
         if moved := sorted(set(SAID) & set(differing)):
             raise StnlabError(f"{run.path}: {', '.join(moved)} differ from metrics.json; nothing is written")
-        found.write(run)
+        with run.lock():
+            found.write(run)
         print(
             f"{run.path}: {len(again)} metrics written, {len(again.keys() - recorded.keys())} of them new", flush=True
         )

@@ -270,8 +270,8 @@ def _announcement() -> str:
     if number >= jobs:
         return f"job {number + 1}"  # a worker of an earlier batch of this sweep knows only that one's size
     left, finished = "", number - side_by_side + 1
-    if finished > 0:
-        minutes = (time.time() - started) / finished * (jobs - finished) / 60
+    if finished > 0 and (took := time.time() - started) > -1:  # unless the clock went back
+        minutes = took / finished * (jobs - finished) / 60
         left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
     return f"job {number + 1} of {jobs}{left}"
 

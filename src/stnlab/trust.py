@@ -19,6 +19,8 @@ from stnlab.runs.identity import Config
 
 NAMED_BY_USERS = ("callbacks", "logger")
 """Roles whose entries bear names of their own."""
+OF_A_GROUP = {"placement.localizers": "localizer"}
+"""Roles whose entries are choices of a group."""
 Allowed = Mapping[str, frozenset[str]]
 
 
@@ -54,7 +56,8 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(node, Mapping):
         if "_target_" in node:
             parent, _, _ = path.rpartition(".")
-            yield f"{parent}.*" if parent in NAMED_BY_USERS else path, str(node["_target_"])
+            role = f"{parent}.*" if parent in NAMED_BY_USERS else OF_A_GROUP.get(parent, path)
+            yield role, str(node["_target_"])
         for key, value in node.items():
             yield from targets(value, f"{path}.{key}" if path else str(key))
 

@@ -118,6 +118,16 @@ def test_points_products_and_inverses_are_full_precision_under_autocast(make):
     torch.testing.assert_close((composed, back), expected, rtol=0, atol=0)
 
 
+def test_a_grid_has_the_same_values_and_gradients_whether_or_not_a_horizon_is_seen():
+    matrix = random_homographies(3, seed=4).matrix.requires_grad_()
+    behind = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [2, 0, 1]]], dtype=torch.float64)
+    upstream = torch.rand(3, 5, 6, 2, dtype=torch.float64)
+    alone, among = Homography(matrix).grid(5, 6), Homography(torch.cat([matrix, behind])).grid(5, 6)[:3]
+    torch.testing.assert_close(alone, among, rtol=0, atol=1e-14)
+    gradients = [torch.autograd.grad(grid, matrix, upstream)[0] for grid in (alone, among)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rows", [1, 2])
 def test_the_grid_of_one_matrix_product_equals_that_of_outer_sums(rows: int, dtype: torch.dtype):

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from stnlab.errors import StnlabError
 from stnlab.models.backbones import Backbone
 from stnlab.models.conv_net import ConvLayer, conv_net
+from stnlab.models.convolution import Conv2d
 
 
 def net(*layers: dict[str, Any], size: int = 12, units: tuple[int, ...] = (), dropout: float = 0.0) -> Backbone:
@@ -43,8 +44,8 @@ def test_a_layer_is_convolution_norm_activation_pooling_in_this_order():
 def test_the_norm_can_come_last_and_then_the_convolution_keeps_its_bias():
     first = ConvLayer(filters=4, kernel=3, norm="batch").module(2)
     last = ConvLayer(filters=4, kernel=3, norm="batch", norm_last=True).module(2)
-    assert [type(m) for m in first] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
-    assert [type(m) for m in last] == [nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
+    assert [type(m) for m in first] == [Conv2d, nn.BatchNorm2d, nn.ReLU]
+    assert [type(m) for m in last] == [Conv2d, nn.ReLU, nn.BatchNorm2d]
     assert (first[0].bias is None, last[0].bias is None) == (True, False)
 
 

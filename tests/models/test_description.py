@@ -20,7 +20,7 @@ def network(sites: tuple[Site, ...], transform: Transform = Affine()) -> Network
 
 def test_parameters_and_multiply_adds_are_those_of_the_formulas():
     first, second, head = describe(network(none()), (1, 28, 28))
-    assert (first.kind, first.depth, first.shape, first.layers) == ("stage", 1, (6, 10, 10), "Conv2d ReLU MaxPool2d")
+    assert (first.kind, first.depth, first.shape, first.layers) == ("stage", 1, (6, 10, 10), "Conv2d MaxPool2d ReLU")
     assert (first.parameters, first.multiply_adds) == (6 * (81 + 1), 20 * 20 * 6 * 81)
     assert (second.parameters, second.multiply_adds) == (8 * (6 * 49 + 1), 4 * 4 * 8 * 6 * 49)
     assert (head.kind, head.depth, head.parameters, head.multiply_adds) == ("head", 2, 33 * 10, 32 * 10)

@@ -25,6 +25,7 @@ PROBE = """<script>addEventListener("load", () => {
   const count = document.querySelector(".filter output")?.textContent;
   const images = [...document.images];
   const found = {
+    page: getComputedStyle(document.body).backgroundColor,
     scrolls: document.documentElement.scrollWidth > innerWidth,
     broken: images.filter((one) => !one.complete || !one.naturalWidth).length,
     images: images.length, count,
@@ -35,12 +36,13 @@ PROBE = """<script>addEventListener("load", () => {
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
 
 
-def browse(page: Path, profile: Path) -> tuple[str, str]:
-    """The page as the browser has it 1280 pixels wide, and what it said on the console."""
+def browse(page: Path, profile: Path, width: int = 1280, dark: bool = False) -> tuple[str, str]:
+    """The page as the browser has it that many pixels wide, and what it said on the console."""
     command = [
         str(CHROMIUM),
         *FLAGS,
-        "--window-size=1280,3000",
+        *["--blink-settings=preferredColorScheme=0"] * dark,
+        f"--window-size={width},3000",
         f"--user-data-dir={profile}",
         "--dump-dom",
         page.as_uri(),
@@ -49,17 +51,20 @@ def browse(page: Path, profile: Path) -> tuple[str, str]:
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
-def test_no_console_error_no_horizontal_scroll_no_broken_image(study, tmp_path):
+@pytest.mark.parametrize(
+    ("width", "dark", "page_is"), [(1280, False, "rgb(255, 255, 255)"), (500, True, "rgb(22, 24, 27)")]
+)
+def test_no_console_error_no_horizontal_scroll_no_broken_image(study, tmp_path, width, dark, page_is):
     page = write_report(study).folder / "index.html"
     probed = tmp_path / "probed.html"
     text = page.read_text().replace('loading="lazy"', "")  # or what is far below is not loaded
     probed.write_text(text.replace("</body>", PROBE))
-    dom, console = browse(probed, tmp_path / "profile")
+    dom, console = browse(probed, tmp_path / "profile", width, dark)
     assert not console
     found = re.search(r"data-found=\"([^\"]*)\"", dom)
     assert found, "the probe did not run"
     told = found[1].replace("&quot;", '"')
-    assert '"scrolls":false' in told
+    assert f'"page":"{page_is}","scrolls":false' in told
     assert '"broken":0,"images":23' in told
     assert '"buttons":3' in told
 

@@ -16,7 +16,7 @@ from stnlab.errors import StnlabError
 from stnlab.reports import Options, print_report, read_study, write_report
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
 from stnlab.reports.families import answers, families, without_validation
-from stnlab.reports.latex import escape
+from stnlab.reports.latex import escape, to_latex
 from stnlab.reports.measures import interval_of, measure_called
 from stnlab.reports.options import arguments, parse
 from stnlab.reports.pivot import grid, grid_texts
@@ -166,8 +166,9 @@ def test_csv_has_the_other_measures_under_their_own_names(report):
     )
 
 
-def test_latex_is_balanced_and_escaped(report):
-    text = (report.folder / "results.tex").read_text()
+@pytest.mark.parametrize("asked", [Options(), Options(rows=("transform",))])
+def test_latex_is_balanced_and_escaped(report, asked):
+    text = to_latex(report, grid(report, asked), [measure_called("error"), measure_called("ece")]).decode()
     assert text.isascii()
     assert (
         text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") > 3
@@ -180,13 +181,31 @@ def test_latex_is_balanced_and_escaped(report):
     assert escape("a_b & 50% ~ {x}\\") == r"a\_b \& 50\% \textasciitilde{} \{x\}\textbackslash{}"
 
 
+def test_latex_has_intervals_below_their_values_and_even_tables(report):
+    text = (report.folder / "results.tex").read_text()
+    row = report.rows[1]
+    value, (low, high) = 100 * row.cell.mean("error"), (100 * row.error.low, 100 * row.error.high)
+    lines = text.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith(r"input affine & 2 & 120,000 & "))
+    assert f"{value:.2f}" in lines[place]
+    assert rf"{{\scriptsize {low:.2f} to {high:.2f}}}" in lines[place + 1]
+    widths = [len(columns) for columns in re.findall(r"begin{tabular}{(\w+)}", text)]
+    assert widths[2:4] == [5, 4]  # cell, n, parameters, error, ECE; and cell, gap, NLL, Brier
+    packages = set(re.findall(r"usepackage{(\w+)}", text))
+    assert packages == {"booktabs", "graphicx", "longtable"}
+
+
 def test_what_else_is_measured_is_in_tables_by_family(report):
     found = {section.title.partition(":")[0]: section for section in families(report)}
-    assert list(found)[:3] == ["Calibration", "Invariance", "Rectification"]
+    assert list(found)[:5] == ["Calibration", "Scores", "After temperature scaling", "Invariance", "Rectification"]
     table = found["Calibration"]
-    assert "AURC" not in table.header  # no run has it
-    column = next(number for number, name in enumerate(table.header) if name.endswith("scaled"))
+    assert "AURC" not in found["Scores"].header  # no run has it
     own = report.rows[1].cell
+    runs = sorted(own.values("test/nll"))
+    assert found["Scores"].rows[1][1] == (f"{np.mean(runs):.3f}", f"runs {runs[0]:.3f} to {runs[1]:.3f}")
+    after = found["After temperature scaling"]
+    assert after.rows[1][after.header.index("NLL")] == (f"{own.mean('temperature/nll'):.3f}", "")
+    column = next(number for number, name in enumerate(table.header) if name.endswith("scaled"))
     before, after = (100 * own.mean(name) for name in ("test/ece", "temperature/ece"))
     assert table.rows[1][column][0] == f"{before:.2f} \N{RIGHTWARDS ARROW} {after:.2f}"
     assert [row[0][0] for row in found["Rectification"].rows] == ["input affine", "input rotation_scale", "deep affine"]

@@ -7,7 +7,10 @@ from stnlab.errors import StnlabError
 from stnlab.evaluation import holm, wilson
 from stnlab.reports import read_study
 from stnlab.reports.cells import ABSENT
+from stnlab.reports.families import families
+from stnlab.reports.latex import to_latex
 from stnlab.reports.sections import comparisons
+from stnlab.reports.tables import to_markdown
 from stnlab.reports.wording import finding, findings, problems, state
 from stnlab.runs import RunDirectory
 from stnlab.runs.plan import Planned, change_plan
@@ -76,6 +79,17 @@ def test_several_studies_are_one_table(make_study, tmp_path):
     assert labels(report) == [("none", ABSENT), ("input", "affine"), ("deep", "affine")]
     assert [run.seed for run in report.rows[0].cell.runs] == [0, 1]
     assert (report.name, report.folder) == ("first + own", tmp_path / "first" / "report")
+
+
+def test_a_collapse_is_marked_in_every_table(make_study):
+    report = read_study(make_study(NONE, INPUT | {"collapsed": True}, INPUT | {"seed": 1}))
+    marked = ("input affine", "1 of 2 collapsed")
+    tables = [comparisons(report), *families(report)]
+    assert len(tables) == 7
+    assert [marked in [row[0] for row in table.rows] for table in tables] == [True] * 7
+    assert "1 of 2 collapsed" in to_latex(report, None, []).decode()
+    assert "| input affine (1 of 2 collapsed) |" in to_markdown(report).decode()
+    assert ", a transformer collapsed" in next(run.directory.summary for run in report.runs if run.collapsed)
 
 
 def test_studies_with_the_same_runs_are_told_apart(make_study, tmp_path):

@@ -9,6 +9,7 @@ from stnlab.errors import StnlabError
 from stnlab.models.network import Network
 from stnlab.runs.identity import normalise
 from stnlab.training.components import build_components
+from stnlab.trust import allowed_targets, check_targets
 
 UNTRAINED = ["backbone.pretrained=false", "localizer.pretrained=false"]
 EXPERIMENTS = {
@@ -42,16 +43,16 @@ def test_the_network_of_an_experiment_does_a_forward_pass(name: str):
     assert [tuple(view.shape[1:]) for view in prediction.views] == views
 
 
-def widths(localizer: nn.Module) -> list[tuple[type[nn.Module], int]]:
-    layers = [layer for layer in localizer.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    return [(type(layer), layer.weight.shape[0]) for layer in layers]
+def widths(localizer: nn.Module) -> list[tuple[str, int]]:
+    convolutions = [("conv", one.out_channels) for one in localizer.modules() if isinstance(one, nn.Conv2d)]
+    return convolutions + [("linear", one.out_features) for one in localizer.modules() if isinstance(one, nn.Linear)]
 
 
 def test_localizers_of_the_house_number_networks_are_the_papers():
     """Section 4.2: of Single a four-layer CNN, of Multi two layers of 32 units each; and the layer that says theta."""
-    linear = [(nn.Linear, 32), (nn.Linear, 32), (nn.Linear, 6)]
+    linear = [("linear", 32), ("linear", 32), ("linear", 6)]
     single, _ = network("experiment=svhn_single")
-    assert [widths(one.localizer) for one in single.transformers] == [[(nn.Conv2d, 32), (nn.Conv2d, 32), *linear]]
+    assert [widths(one.localizer) for one in single.transformers] == [[("conv", 32), ("conv", 32), *linear]]
     multi, _ = network("experiment=svhn_multi")
     assert [widths(one.localizer) for one in multi.transformers] == [linear] * 4
 
@@ -62,7 +63,7 @@ STACKED = ["placement=stacked", "placement.depths=[0,1]"]
 def test_a_depth_may_have_another_localizer_and_nothing_else_changes():
     plain, _ = network(*STACKED)
     mixed, _ = network(*STACKED, "+localizer@placement.localizers.0=fc")
-    assert widths(mixed.transformers[0].localizer) == [*[(nn.Linear, 32)] * 3, (nn.Linear, 6)]
+    assert widths(mixed.transformers[0].localizer) == [*[("linear", 32)] * 3, ("linear", 6)]
     for before, after in ((plain.transformers[1], mixed.transformers[1]), (plain.backbone, mixed.backbone)):
         for name, weights in before.state_dict().items():
             assert torch.equal(weights, after.state_dict()[name])
@@ -73,9 +74,16 @@ def test_a_finished_runs_own_configuration_makes_the_network_again():
     kept = normalise(compose("train", [*STACKED, *every, "localizer=finnveden"]))
     assert "localizer" not in kept
     kept["data"]["root"] = "data"  # a path is no part of it
+    check_targets(kept, allowed_targets(), "config.yaml")
     again, made = build_components(kept).module.network, network(*STACKED, *every)[0]
     for name, weights in made.state_dict().items():
         assert torch.equal(weights, again.state_dict()[name])
+
+
+def test_a_strangers_run_names_no_class_but_a_localizer_for_a_depth():
+    kept = normalise(compose("train", [*STACKED, "+placement.localizers.1={_target_: os.system}"]))
+    with pytest.raises(StnlabError, match=r"^config.yaml: localizer._target_=os.system is no class that conf/ names"):
+        check_targets(kept, allowed_targets(), "config.yaml")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from stnlab.compose import compose
 from stnlab.errors import StnlabError
 from stnlab.evaluation.calibration import measure
 from stnlab.runs.directory import RunDirectory
+from stnlab.training import classifier
 from stnlab.training.recorder import Recorder
 from stnlab.training.run import train_run
 
@@ -21,6 +22,9 @@ SMALL = ["recipe=smoke", "logger=none", "callbacks=quiet", "trainer=cpu", "train
 SMALL += ["data.train_size=1000", "data.validation_size=500", "data.test_size=500"]
 SMALL += ["recipe.steps=null", "recipe.epochs=3", "backbone.channels=[8,8]", "localizer.channels=[8,8]"]
 SMALL += ["evaluation.images=100", "evaluation.rotations=4", "evaluation.scales=3"]
+
+ACCUMULATED = ["recipe.epochs=3", "+trainer.accumulate_grad_batches=2", "recipe.gradient_clip_norm=0.5"]
+ACCUMULATED += ["trainer.precision=bf16-mixed"]
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(train: T
     assert whole.history == undisturbed.history
 
 
-@pytest.mark.parametrize("length", [["recipe.epochs=3"], ["recipe.steps=20", "recipe.epochs=null"]])
+@pytest.mark.parametrize("length", [["recipe.epochs=3"], ["recipe.steps=20", "recipe.epochs=null"], ACCUMULATED])
 def test_an_interrupted_epoch_goes_on_where_it_was(train: Train, monkeypatch: pytest.MonkeyPatch, length: list[str]):
     undisturbed = train(*length, study="undisturbed")
     original = Recorder.on_train_batch_end
@@ -234,3 +238,22 @@ def test_other_precisions_train_and_say_so(train: Train, precision: str):
     assert run.state == "done"
     assert run.info["precision"] == precision
     assert run.metrics["test/error"] < 0.9
+
+
+def test_accumulated_batches_are_one_batch_but_for_dropout(train: Train, monkeypatch: pytest.MonkeyPatch):
+    options = ["trainer.precision=64-true", "recipe.gradient_clip_norm=0.5", "data.train_size=1024"]
+    options += ["recipe.epochs=null", "recipe.steps=6"]
+    whole = train(*options, "recipe.batch_size=128", study="whole")
+    keys: list[tuple[int | str, ...]] = []
+    derive = classifier.derive
+
+    def noted(*key: int | str) -> int:
+        keys.append(key)
+        return derive(*key)
+
+    monkeypatch.setattr(classifier, "derive", noted)
+    parts = train(*options, "recipe.batch_size=64", "+trainer.accumulate_grad_batches=2", study="parts")
+    assert [row["step"] for row in parts.history] == [row["step"] for row in whole.history] == [6]
+    assert parts.history[0]["val/loss"] == pytest.approx(whole.history[0]["val/loss"], rel=1e-6)
+    assert parts.info["images_seen"] == whole.info["images_seen"] == 6 * 128
+    assert len(set(keys)) == len(keys) == 12

@@ -1,5 +1,6 @@
 """SIGTERM in the middle: what has been learnt is kept, and the run ends as if nothing had happened."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import torch
 
 from stnlab.compose import compose
 from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import normalise
+from stnlab.training.launch import launch
+from stnlab.training.recorder import ASKED_EVERY
 from stnlab.training.run import train_run
 from stnlab.training.stopping import Stopper
 
@@ -61,3 +65,39 @@ def test_sigterm_keeps_the_step_and_nothing_of_validation_or_test(
     train(tmp_path, mnist_root)
     assert (run.path / "metrics.json").read_bytes() == (undisturbed.path / "metrics.json").read_bytes()
     assert (run.path / "metrics.csv").read_bytes() == (undisturbed.path / "metrics.csv").read_bytes()
+
+
+TELLING = """
+import os, signal, sys, time
+from pathlib import Path
+import pytorch_lightning as pl
+
+class Telling(pl.Callback):
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 3 and trainer.is_global_zero and not Path("told").exists():
+            Path("told").touch()
+            os.kill(int(sys.argv[2]), signal.SIGINT)  # the process that started this one
+            self.slow = True
+        if getattr(self, "slow", False):
+            time.sleep(0.1)
+"""
+
+
+def test_all_processes_of_a_run_keep_the_step_together(
+    tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "telling.py").write_text(TELLING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    own = [f"data.root={mnist_root}", "trainer=ddp", "trainer.accelerator=cpu", "recipe.steps=100"]
+    own += ["data.train_size=12800", "checkpoint_seconds=10000", "+callbacks.telling={_target_: telling.Telling}"]
+    config = compose("train", [*SMALL, *own])
+    run = RunDirectory.of(Path("runs/default"), normalise(config))
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, run)
+    assert run.state == "running"
+    assert torch.load(run.last_checkpoint, weights_only=True)["global_step"] in range(ASKED_EVERY, 100, ASKED_EVERY)
+    launch(config, run)
+    assert run.state == "done"
+    assert run.info["images_seen"] == 12800

@@ -1,6 +1,8 @@
 """What launchers have in common whose jobs outlive the command: submitting by submitit, waiting, telling."""
 
+import contextlib
 import importlib.util
+import io
 import time
 import typing
 from abc import abstractmethod
@@ -138,10 +140,11 @@ class Queue(Launcher):
             return {}
         chosen = [(*arguments[number], f"job {number}", Singleton.get_state()) for number in batch]
         try:
-            jobs = executor.map_array(QueuedJob(self.inner, self.max_restarts), *zip(*chosen, strict=True))
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it then raises
+                jobs = executor.map_array(QueuedJob(self.inner, self.max_restarts), *zip(*chosen, strict=True))
         except (FailedJobError, FailedSubmissionError) as error:
-            said = [line for line in str(error).strip().splitlines() if line] or ["no reason given"]
-            raise StnlabError(f"hydra/launcher={self.name}: the jobs were refused: {said[-1]}") from error
+            said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).strip().splitlines())
+            raise StnlabError(f"hydra/launcher={self.name}: the jobs were refused: {said}") from error
         return dict(zip(batch, jobs, strict=True))
 
 

@@ -93,7 +93,8 @@ class Slurm(Queue):
 
     def states(self, jobs: Jobs) -> Mapping[int, str]:
         if time.monotonic() - self._asked > ASK:
-            self._known, self._asked = _queue() or self._known, time.monotonic()
+            answer, self._asked = _queue(), time.monotonic()
+            self._known = self._known if answer is None else answer  # empty: all have left
         return {
             number: "waiting" if self._known[job.job_id] == "PENDING" else "running"
             for number, job in jobs.items()

@@ -1,6 +1,7 @@
 """Datasets that torchvision fetches and reads. torchvision is imported late: it takes seconds."""
 
 from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,15 +40,21 @@ class TorchvisionSet(Dataset):
             if fault is None:
                 raise StnlabError(f"{root / self.folder}: cannot be read ({reason(error)})") from error
             splits = self._fetch(root, fault)
-        found = tuple(len(raw.labels) for raw in splits)
-        if self.sizes not in (None, found):
+        if self.sizes not in (None, _sizes(splits)):
+            with suppress(OSError), self._lock(root):  # another process may be unpacking, unless one can only read here
+                splits = self._read(root, download=False)
+        if self.sizes not in (None, _sizes(splits)):
+            found = _sizes(splits)
             raise StnlabError(f"{root / self.folder}: holds {found} images to train and test with, not {self.sizes}")
         return splits
+
+    def _lock(self, root: Path) -> FileLock:
+        return FileLock(root / f".{type(self).__name__.lower()}.lock")
 
     def _fetch(self, root: Path, fault: str) -> tuple[RawImages, RawImages]:
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{type(self).__name__.lower()}.lock"):
+            with self._lock(root):
                 return self._read(root, download=True)
         except StnlabError:
             raise
@@ -59,6 +66,10 @@ class TorchvisionSet(Dataset):
     def _read(self, root: Path, download: bool) -> tuple[RawImages, RawImages]:
         train, test = (self._raw(self._open(root, train, download)) for train in (True, False))
         return train, test
+
+
+def _sizes(splits: tuple[RawImages, RawImages]) -> tuple[int, ...]:
+    return tuple(len(raw.labels) for raw in splits)
 
 
 class _IdxSet(TorchvisionSet):

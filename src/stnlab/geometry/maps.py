@@ -99,7 +99,13 @@ class Homography(PointMap):
         return Homography(self.matrix[rows])
 
     def grid(self, height: int, width: int) -> Tensor:
-        return _divided(_at_pixels(self.matrix[:, :2], height, width), _at_pixels(self.matrix[:, 2:], height, width))
+        # Each row of the matrices as an image of its own: what is divided lies in one piece.
+        rows = _at_pixels(self.matrix.reshape(-1, 1, 3), height, width)
+        x, y, depth = rows.reshape(-1, 3, height, width).unbind(1)
+        if depth.device.type == "cpu" and (depth > HORIZON).all():  # on a GPU the question would wait for the answer
+            nearness = depth.reciprocal()
+            return torch.stack([x * nearness, y * nearness], dim=-1)
+        return _divided(torch.stack([x, y], dim=-1), depth[..., None])
 
     def __matmul__(self, inner: PointMap) -> PointMap:
         if isinstance(inner, AffineMap | Homography):

@@ -11,6 +11,7 @@ from torch import nn
 from stnlab.choices import build
 from stnlab.errors import StnlabError
 from stnlab.models.backbones import Backbone, Count, Shape, linear_stages
+from stnlab.models.convolution import Conv2d
 
 Probability = Annotated[float, Ge(0), Lt(1)]
 Entries = Annotated[list[dict[str, Any]], Len(1)]
@@ -59,7 +60,7 @@ class ConvLayer:
         modules: list[nn.Module] = [] if even else [nn.ZeroPad2d((before, after, before, after))]
         bias = self.norm == "none" or self.norm_last
         padding = before if even else 0
-        modules.append(nn.Conv2d(inputs, self.filters, self.kernel, self.stride, padding, bias=bias))
+        modules.append(Conv2d(inputs, self.filters, self.kernel, self.stride, padding, bias=bias))
         normed = [*self._norm(), ACTIVATIONS[self.activation]()]
         modules += reversed(normed) if self.norm_last else normed
         if self.pool != "none":

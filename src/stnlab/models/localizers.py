@@ -12,6 +12,7 @@ from torch import nn
 from stnlab.errors import StnlabError
 from stnlab.models.backbones import Count, Shape, output_shape
 from stnlab.models.conv_net import Entries, conv_stages
+from stnlab.models.convolution import Conv2d
 from stnlab.models.timm_cnn import Stem, timm_cnn
 
 
@@ -33,10 +34,10 @@ def conv(input_shape: Shape, outputs: int, channels: list[Count], kernel: Count,
     shape = tuple(input_shape)
     for filters in channels:
         padding = "valid" if min(shape[1:]) >= 2 * kernel else "same"
-        layer = nn.Sequential(nn.Conv2d(shape[0], filters, kernel, padding=padding), nn.ReLU())
+        layer = nn.Sequential(Conv2d(shape[0], filters, kernel, padding=padding))
         if min(output_shape(layer, shape)[1:]) >= 2:
             layer.append(nn.MaxPool2d(2))
-        layers.append(layer)
+        layers.append(layer.append(nn.ReLU()))  # after the pooling: the same values, with a quarter of them to compare
         shape = output_shape(layer, shape)
     return nn.Sequential(*layers, fc(shape, outputs, units))
 

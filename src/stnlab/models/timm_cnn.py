@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stnlab.errors import StnlabError, nearest
 from stnlab.models.backbones import Backbone, Shape
+from stnlab.models.convolution import Conv2d
 
 Stem = Literal["small", "original"]
 Rate = Annotated[float, Gt(0), Lt(1)]
@@ -74,7 +75,7 @@ def _widen_stem(model: Any, name: str) -> None:
         raise StnlabError(
             f"backbone.stem=small: the first convolution of {name} has stride 1 as it is; give backbone.stem=original"
         )
-    small = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
+    small = Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
     parent, _, attribute = path.rpartition(".")
     setattr(model.get_submodule(parent), attribute, small)
 

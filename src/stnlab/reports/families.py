@@ -1,12 +1,12 @@
 """What else is measured: means over seeds of `metrics.json`, in small tables by family, and what they say in words."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stnlab.evaluation.temperature import NO_VALIDATION
 from stnlab.reports import wording
-from stnlab.reports.cells import ABSENT, Cell
-from stnlab.reports.measures import measure_called
+from stnlab.reports.cells import ABSENT
+from stnlab.reports.measures import measure_called, span_of
 from stnlab.reports.results import Run
 from stnlab.reports.sections import Section
 from stnlab.reports.study import Report, Row
@@ -15,18 +15,22 @@ ARROW = " \N{RIGHTWARDS ARROW} "
 MOST_NAMED = 3
 """Cells that a sentence says it of."""
 
-Column = tuple[str, Callable[[Cell], str]]
+Shown = tuple[str, str]
+"""A value and what stands below it."""
+Column = tuple[str, Callable[[Row], Shown]]
 
 CALIBRATION = {
-    "adaptive ECE %": "test/ece_adaptive",
-    "classwise ECE %": "test/ece_classwise",
-    "MCE %": "test/mce",
-    "gap, points": "test/gap",
-    "NLL": "test/nll",
-    "Brier": "test/brier",
-    "reliability": "test/brier_reliability",
-    "resolution": "test/brier_resolution",
-    "AURC": "test/aurc",
+    "adaptive ECE %": "ece_adaptive",
+    "classwise ECE %": "ece_classwise",
+    "MCE %": "mce",
+    "gap, points": "gap",
+}
+SCORES = {
+    "NLL": "nll",
+    "Brier": "brier",
+    "reliability": "brier_reliability",
+    "resolution": "brier_resolution",
+    "AURC": "aurc",
 }
 SIDES = {
     "rotation": "rotation, \N{DEGREE SIGN}",
@@ -43,51 +47,65 @@ HEALTH = {
 
 
 def families(report: Report) -> list[Section]:
-    """Calibration, invariance, rectification with equivariance, and health; of columns those that some cell has."""
-    cells = [row.cell for row in report.rows if row.cell.finished]
-    names = sorted({name for cell in cells for run in cell.finished if run.result for name in run.result.metrics})
+    """Calibration, also after temperature scaling, invariance, rectification with equivariance, and health; of columns
+    those that some cell has."""
+    rows = [row for row in report.rows if row.cell.finished]
+    names = sorted({name for row in rows for run in row.cell.finished if run.result for name in run.result.metrics})
+    scaled = {"ECE %": "ece"} | CALIBRATION | SCORES
+    after = [(title, _plain(f"temperature/{name}")) for title, name in scaled.items()]
     found = [
-        _section("Calibration", cells, _calibration()),
-        _section("Invariance: the same images moved inside / outside the range of training", cells, _invariance(names)),
-        _section("Rectification: input \N{RIGHTWARDS ARROW} residual", cells, _rectification(names)),
-        _section("Equivariance error by depth (0: features move along)", cells, _equivariance(names)),
-        _section("Health of the transformers", cells, _health(names)),
+        _section("Calibration", rows, [*_temperature(), *_measures("test", CALIBRATION)]),
+        _section("Scores", rows, _measures("test", SCORES)),
+        _section("After temperature scaling", rows, after),
+        _section("Invariance: the same images moved inside / outside the range of training", rows, _invariance(names)),
+        _section("Rectification: input \N{RIGHTWARDS ARROW} residual", rows, _rectification(names)),
+        _section("Equivariance error by depth (0: features move along)", rows, _equivariance(names)),
+        _section("Health of the transformers", rows, _health(names)),
     ]
     return [one for one in found if one is not None]
 
 
-def _section(title: str, cells: Sequence[Cell], columns: Sequence[Column]) -> Section | None:
+def _section(title: str, rows: Sequence[Row], columns: Sequence[Column]) -> Section | None:
     """Without columns and cells that have nothing to say."""
-    kept = [(name, texts) for name, shown in columns if any(texts := [shown(cell) for cell in cells])]
-    rows = [
-        [(cell.name, ""), *((texts[number], "") for _, texts in kept)]
-        for number, cell in enumerate(cells)
-        if any(texts[number] for _, texts in kept)
+    every = [(name, [of(row) for row in rows]) for name, of in columns]
+    kept = [(name, shown) for name, shown in every if any(value for value, _ in shown)]
+    lines = [
+        [(row.cell.name, wording.collapsed(row)), *(shown[number] for _, shown in kept)]
+        for number, row in enumerate(rows)
+        if any(shown[number][0] for _, shown in kept)
     ]
-    return Section(title, ("cell", *(name for name, _ in kept)), rows) if kept else None
+    return Section(title, ("cell", *(name for name, _ in kept)), lines) if kept else None
 
 
-def _text(name: str, form: Callable[[float], str] | None = None) -> Callable[[Cell], str]:
+def _plain(name: str, form: Callable[[float], str] | None = None) -> Callable[[Row], Shown]:
     form = form or measure_called(name).text
-    return lambda cell: form(cell.mean(name)) if cell.values(name) else ""
+    return lambda row: (form(row.cell.mean(name)) if row.cell.values(name) else "", "")
 
 
-def _both(first: str, second: str, form: Callable[[float], str], between: str = ARROW) -> Callable[[Cell], str]:
+def _with_span(name: str) -> Callable[[Row], Shown]:
+    measure = measure_called(name)
+    return lambda row: (measure.text(row.cell.mean(name)), span_of(row, measure)) if row.cell.values(name) else ("", "")
+
+
+def _both(first: str, second: str, form: Callable[[float], str], between: str = ARROW) -> Callable[[Row], Shown]:
     """`first -> second`; a dash for either that there is not, nothing if there is neither."""
 
-    def text(cell: Cell) -> str:
-        shown = [form(cell.mean(name)) if cell.values(name) else ABSENT for name in (first, second)]
-        return between.join(shown) if cell.values(first) or cell.values(second) else ""
+    def shown(row: Row) -> Shown:
+        texts = [form(row.cell.mean(name)) if row.cell.values(name) else ABSENT for name in (first, second)]
+        return (between.join(texts) if row.cell.values(first) or row.cell.values(second) else ""), ""
 
-    return text
+    return shown
 
 
-def _calibration() -> list[Column]:
-    columns: list[Column] = [
+def _temperature() -> list[Column]:
+    return [
         ("ECE %" + ARROW + "scaled", _both("test/ece", "temperature/ece", wording.percent)),
-        ("T", _text("temperature/value")),
+        ("T", _with_span("temperature/value")),
     ]
-    return columns + [(title, _text(name)) for title, name in CALIBRATION.items()]
+
+
+def _measures(split: str, measures: Mapping[str, str]) -> list[Column]:
+    return [(title, _with_span(f"{split}/{name}")) for title, name in measures.items()]
 
 
 def _invariance(names: Sequence[str]) -> list[Column]:
@@ -127,22 +145,22 @@ def _rectification(names: Sequence[str]) -> list[Column]:
 def _equivariance(names: Sequence[str]) -> list[Column]:
     found = [match for name in names if (match := re.match(r"equivariance/(\w+)/depth_(\d+)$", name))]
     found.sort(key=lambda match: (match[1], int(match[2])))
-    return [(f"{match[1]}, depth {match[2]}", _text(match[0])) for match in found]
+    return [(f"{match[1]}, depth {match[2]}", _plain(match[0])) for match in found]
 
 
 def _health(names: Sequence[str]) -> list[Column]:
     numbers = sorted({found[1] for name in names if (found := re.match(r"health/outside/(\d+)$", name))}, key=int)
     columns: list[Column] = [
-        (title + (f", transformer {number}" if len(numbers) > 1 else ""), _text(f"health/{name}/{number}", form))
+        (title + (f", transformer {number}" if len(numbers) > 1 else ""), _plain(f"health/{name}/{number}", form))
         for number in numbers
         for name, (title, form) in HEALTH.items()
     ]
     return [*columns, ("collapsed", _collapsed)] if numbers else []
 
 
-def _collapsed(cell: Cell) -> str:
-    found = cell.values("health/collapsed") if cell.values("health/outside/0") else []
-    return f"{sum(map(bool, found))} of {len(found)}" if found else ""
+def _collapsed(row: Row) -> Shown:
+    found = row.cell.values("health/collapsed") if row.cell.values("health/outside/0") else []
+    return (f"{sum(map(bool, found))} of {len(found)}" if found else ""), ""
 
 
 def answers(report: Report) -> list[str]:

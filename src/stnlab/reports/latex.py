@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stnlab.reports.families import families
 from stnlab.reports.measures import Measure
@@ -12,10 +13,8 @@ from stnlab.reports.study import Report
 from stnlab.reports.tables import best_cells, numbers, own_columns
 from stnlab.reports.wording import unbroken
 
-Entry = tuple[str, str]
-"""A value, and what stands small below it, both as LaTeX."""
-
-MOST_COLUMNS = 7
+WIDTH, SMALLER, MOST_COLUMNS = 110, 0.75, 7
+"""Characters across a page, made a little smaller; how wide those below a value are; the most columns of a table."""
 HEADING = 13
 """Characters of a line of a heading."""
 LONG = 45
@@ -41,6 +40,20 @@ FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 """Begins a box that is made as narrow as the text if it is wider."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What stands in a table: a value, small below it what is said of it, and whether it is the best."""
+
+    value: str
+    below: str = ""
+    best: bool = False
+
+    @property
+    def width(self) -> float:
+        """In characters of the value."""
+        return max(len(self.value), SMALLER * len(self.below))
+
+
 def escape(text: str) -> str:
     """Text as LaTeX prints it, whatever it says; characters that pdfLaTeX does not know are written out."""
     return "".join(ESCAPES.get(sign, sign if sign.isascii() else rf"\symbol{{{ord(sign)}}}") for sign in text)
@@ -64,9 +77,8 @@ def _grid_table(report: Report, grid: Grid, measure: Measure) -> list[str]:
     texts = grid_texts(report, grid, measure)
     places = [place for _, row in texts for place in row if place.value]
     seeds = {place.seeds for place in places}
-    body = [
-        [*((name, "") for name in row), *(_place(place, len(seeds) > 1) for place in shown)] for row, shown in texts
-    ]
+    several = len(seeds) > 1
+    body = [[*(Entry(name) for name in row), *(_place(one, several) for one in shown)] for row, shown in texts]
     ranges, own = (
         any(place.span.startswith("runs") == kind for place in places if place.span) for kind in (True, False)
     )
@@ -79,11 +91,7 @@ def _grid_table(report: Report, grid: Grid, measure: Measure) -> list[str]:
 def _place(place: Place, count: bool) -> Entry:
     """count: whether the number of seeds is not said elsewhere."""
     said = [place.span, place.gap, f"n = {place.seeds}" if count and place.seeds else "", place.note]
-    return _entry(place.value, "; ".join(part for part in said if part), place.best)
-
-
-def _entry(value: str, below: str, best: bool = False) -> Entry:
-    return (rf"\textbf{{{escape(value)}}}" if best else escape(value)), escape(below)
+    return Entry(place.value, "; ".join(part for part in said if part), place.best)
 
 
 def _whole_table(report: Report) -> list[str]:
@@ -91,23 +99,30 @@ def _whole_table(report: Report) -> list[str]:
     body = []
     for number, row in enumerate(report.rows):
         values = numbers(row)
-        entries = [_entry(*values[name], best=bool(values[name][0]) and number in marked.get(name, ())) for name in own]
-        body.append([_entry(row.cell.name, ""), *entries])
+        entries = [Entry(*values[name], best=number in marked.get(name, ())) for name in own]
+        body.append([Entry(row.cell.name), *entries])
     caption = f"Study {report.name}: means over n seeds; 95% intervals of error and ECE; gap in points."
     return _tables(1, ["cell", *own], body, caption)
 
 
 def _section_tables(report: Report, section: Section) -> list[str]:
-    header, body = list(section.header), [[_entry(*place) for place in row] for row in section.rows]
-    if section.words[1]:  # words at the end, a verdict: too wide for a column of a paper
-        header, body = header[: -section.words[1]], [row[: -section.words[1]] for row in body]
-    return _tables(section.words[0], header, body, f"Study {report.name}: {section.title}.")
+    """Words at the end, a verdict, are too wide for a paper's column; what a cell is compared with stands below it."""
+    first, last = section.words[0], len(section.header) - section.words[1]
+    body = [[_names(row[:first]), *(Entry(*place) for place in row[first:last])] for row in section.rows]
+    caption = f"Study {report.name}: {section.title}."
+    return _tables(1, [section.header[0], *section.header[first:last]], body, caption)
+
+
+def _names(places: Sequence[tuple[str, str]]) -> Entry:
+    (cell, said), *others = places
+    against = [f"against {' '.join(filter(None, (name, kind and f'({kind})')))}" for name, kind in others]
+    return Entry(cell, "; ".join(part for part in (*against, said) if part))
 
 
 def _tables(words: int, header: Sequence[str], body: Sequence[Sequence[Entry]], caption: str) -> list[str]:
     """One table, or several of about as many columns each, as few as fit."""
-    most, others = max(1, MOST_COLUMNS - words), max(1, len(header) - words)
-    step = math.ceil(others / math.ceil(others / most))
+    others = max(1, len(header) - words)
+    step = math.ceil(others / _needed(words, header, body))
     lines = []
     for start in range(words, words + others, step):
         shown = [*range(words), *range(start, min(start + step, len(header)))]
@@ -117,16 +132,29 @@ def _tables(words: int, header: Sequence[str], body: Sequence[Sequence[Entry]], 
     return lines
 
 
+def _needed(words: int, header: Sequence[str], body: Sequence[Sequence[Entry]]) -> int:
+    """Tables, by the characters of the columns."""
+    widths = [max([HEADING / 2, *(row[column].width for row in body)]) + 2 for column in range(len(header))]
+    room = max(WIDTH - sum(widths[:words]), *widths[words:], 1)
+    count, taken, columns = 1, 0.0, words
+    for width in widths[words:]:
+        if taken + width > room or columns == MOST_COLUMNS:
+            count, taken, columns = count + 1, 0.0, words
+        taken, columns = taken + width, columns + 1
+    return count
+
+
 def _lines(row: Sequence[Entry]) -> list[str]:
     """A row, and if there is something to say below its values, a line of that."""
-    below = [rf"{{\scriptsize {text}}}" if text else "" for _, text in row]
-    lines = [" & ".join(value for value, _ in row) + NEWLINE]
+    values = [rf"\textbf{{{escape(one.value)}}}" if one.best and one.value else escape(one.value) for one in row]
+    below = [rf"{{\scriptsize {escape(one.below)}}}" if one.below else "" for one in row]
+    lines = [" & ".join(values) + NEWLINE]
     return lines + [" & ".join(below) + NEWLINE + "[0.5ex]"] * any(below)
 
 
 def _head(header: Sequence[str]) -> list[str]:
     """Headings as narrow as they can be, their last lines side by side."""
-    wrapped = [textwrap.wrap(unbroken(name), HEADING) or [""] for name in header]
+    wrapped = [textwrap.wrap(unbroken(name), HEADING, break_long_words=False) or [""] for name in header]
     height = max(map(len, wrapped))
     padded = [[""] * (height - len(lines)) + [escape(line) for line in lines] for lines in wrapped]
     return [" & ".join(line) + NEWLINE for line in zip(*padded, strict=True)]

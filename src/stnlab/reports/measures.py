@@ -81,6 +81,12 @@ def interval_of(row: Row, measure: Measure) -> Ends | None:
     return Ends(min(values), max(values), runs=True) if len(values) > 1 else None
 
 
+def span_of(row: Row, measure: Measure) -> str:
+    """`0.21 to 0.36`, or `runs 0.21 to 0.36` where this is no interval; empty where there is neither."""
+    ends = interval_of(row, measure)
+    return f"{'runs ' if ends.runs else ''}{measure.text(ends.low)} to {measure.text(ends.high)}" if ends else ""
+
+
 def _range(name: str) -> tuple[float, float]:
     """Of a measure, as the catalogue has it in words: `0 to 1`, `nats, 0 and up`."""
     for row in explanations(name):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stnlab.errors import StnlabError, nearest
 from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT, order
-from stnlab.reports.measures import Measure, best, interval_of
+from stnlab.reports.measures import Measure, best, span_of
 from stnlab.reports.options import Options
 from stnlab.reports.study import Report, Row
 
@@ -139,9 +139,9 @@ def _place(row: Row | None, measure: Measure, winners: set[int], lacking: bool) 
     state = wording.state(row)
     if not row.cell.values(measure.name):
         return Place("", note=state or "not measured")
-    ends = interval_of(row, measure)
-    span = f"{'runs ' if ends.runs else ''}{measure.text(ends.low)} to {measure.text(ends.high)}" if ends else ""
     seeds = len(row.cell.values(measure.name))
     # of both signs means more than its size alone
     gap = f"gap {wording.percent(row.cell.gap, signed=True)}" if measure.name == "test/ece" else ""
-    return Place(measure.text(row.cell.mean(measure.name)), span, state, id(row) in winners, seeds, gap)
+    return Place(
+        measure.text(row.cell.mean(measure.name)), span_of(row, measure), state, id(row) in winners, seeds, gap
+    )

@@ -67,7 +67,8 @@ def read_run(directory: RunDirectory) -> Run:
         return Run(directory, config, info, None, "failed: " + first_line(info.get("error") or "no reason recorded"))
     if info.get("state") != "done":
         epochs = len(directory.history)
-        return Run(directory, config, info, None, f"not finished: running or interrupted after {epochs} epochs")
+        after = f"after {epochs} epoch{'s' * (epochs != 1)}"
+        return Run(directory, config, info, None, f"not finished: running or interrupted {after}")
     try:
         return Run(directory, config, info, _result(directory), None)
     except StnlabError as error:

@@ -25,6 +25,8 @@ from stnlab.reports.results import Run
 from stnlab.reports.study import Report, Row
 from stnlab.runs.files import write_bytes
 
+SHOWN = ("python", "torch", "parameters")
+"""Of `run.json`, beside what a study's page says of all runs."""
 TITLES = {
     "reliability": "Calibration",
     "pose": "By pose",
@@ -75,7 +77,7 @@ def _page(report: Report, cell: Cell, run: Run, made_of: str) -> bytes:
         seed=run.seed,
         problem=run.problem,
         facts=facts([run])
-        | {key: str(value) for key, value in known.items() if key in ("python", "torch", "parameters")},
+        | {key: f"{value:,}" if isinstance(value, int) else value for key, value in known.items() if key in SHOWN},
         command=command(cell, [run], run.study),
         undrawn=undrawn,
         unscaled=NO_VALIDATION if without_validation([run]) else "",
@@ -96,11 +98,15 @@ def _measures(metrics: dict[str, float]) -> list[tuple[str, str, str, str, str]]
         if stem != name and stem in metrics:
             continue
         ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
-        span = f"{ends[0]:.5g} to {ends[1]:.5g}" if ends[0] is not None and ends[1] is not None else ""
+        span = f"{_number(ends[0])} to {_number(ends[1])}" if ends[0] is not None and ends[1] is not None else ""
         rows = explanations(name)
         unit, meaning = "; ".join(dict.fromkeys(row.unit for row in rows)), "; ".join(row.meaning for row in rows)
-        found.append((name, f"{value:.5g}", span, unit, meaning))
+        found.append((name, _number(value), span, unit, meaning))
     return found
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _sections(cell: Cell, run: Run) -> tuple[list[tuple[str, list[Picture]]], list[str]]:

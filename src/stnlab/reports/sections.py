@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from stnlab.reports import wording
+from stnlab.reports.cells import Cell
 from stnlab.reports.inference import PairFindings
-from stnlab.reports.study import Report
+from stnlab.reports.study import Report, Row
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,12 @@ FOUND = ("cell", "baseline", "\u0394 error", "fewer errors", "p", "\u0394 ECE", 
 
 def comparisons(report: Report) -> Section | None:
     """Each cell that was compared, against its baseline and its control."""
-    rows = [
-        _compared(row.cell.name, (other.name, "as large" if other is row.control else ""), found)
-        for row in report.rows
-        for other, found in row.comparisons
-    ]
+    rows = [_compared(row, other, found) for row in report.rows for other, found in row.comparisons]
     return Section("Comparisons", FOUND, rows, (2, 1)) if rows else None
 
 
-def _compared(cell: str, baseline: tuple[str, str], found: PairFindings) -> list[tuple[str, str]]:
+def _compared(row: Row, other: Cell, found: PairFindings) -> list[tuple[str, str]]:
+    names = [(row.cell.name, wording.collapsed(row)), (other.name, "as large" if other is row.control else "")]
     error, ece = (
         (wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True))
         for one in (found.error, found.ece)
@@ -46,4 +44,4 @@ def _compared(cell: str, baseline: tuple[str, str], found: PairFindings) -> list
         )
         fewer = value, f"{low} to {high}"
     p, p_ece = ((wording.p_value(value), "") for value in (found.error.p_holm, found.ece.p_holm))
-    return [(cell, ""), baseline, error, fewer, p, ece, p_ece, (wording.verdict(found), "")]
+    return [*names, error, fewer, p, ece, p_ece, (wording.verdict(found), "")]

@@ -54,10 +54,11 @@ def numbers(row: Row) -> dict[str, tuple[str, str]]:
         "NLL": (f"{mean('nll'):.3f}", ""),
         "Brier": (f"{mean('brier'):.4f}", ""),
     }
-    for name, p, one in (("\u0394 error", "p", row.comparison), ("\u0394 ECE", "p ECE", row.found and row.found.ece)):
-        if one is not None:
-            difference = wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True)
-            shown |= {name: difference, p: (wording.p_value(one.p_holm), "")}
+    found = row.found
+    pairs = (("error", "p", found.error), ("ECE", "p ECE", found.ece)) if found else ()
+    for name, p, one in pairs:
+        difference = wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True)
+        shown |= {f"\u0394 {name}": difference, p: (wording.p_value(one.p_holm), "")}
     return shown
 
 

@@ -109,6 +109,11 @@ def state(row: Row) -> str:
     return ", ".join(f"{count} {what}" for count, what in [*counts, (len(row.collapsed), "collapsed")] if count)
 
 
+def collapsed(row: Row) -> str:
+    """`1 of 2 collapsed`: what stands by a cell's name; empty if none is."""
+    return f"{len(row.collapsed)} of {len(row.cell.finished)} collapsed" if row.collapsed else ""
+
+
 def coverage(report: Report, measures: Sequence[str] = ()) -> list[str]:
     """What stands below the table: what its numbers are and what its intervals cover. measures: names of those beside
     error and ECE in the grids."""

@@ -105,6 +105,10 @@ class RunDirectory:
     def best_checkpoint(self) -> Path:
         return self.path / "checkpoints" / "best.ckpt"
 
+    def replace_last_checkpoint(self) -> None:
+        """By the best one: two names for one file until the last one moves on."""
+        files.link(self.best_checkpoint, self.last_checkpoint)
+
     @property
     def error_log(self) -> Path:
         """The traceback of a failed run."""
@@ -112,10 +116,11 @@ class RunDirectory:
 
     @property
     def summary(self) -> str:
-        """The results that one looks at first."""
+        """The results that one looks at first, and whether they are those of a collapsed transformer."""
         metrics = self.metrics
+        collapsed = ", a transformer collapsed" if metrics.get("health/collapsed") else ""
         try:
-            return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}"
+            return f"test error {metrics['test/error']:.2%}, ECE {metrics['test/ece']:.2%}{collapsed}"
         except (KeyError, ValueError, TypeError) as error:
             raise StnlabError(
                 f"{self.path / 'metrics.json'}: holds no results ({error!r}); {FROM_CHECKPOINT}"
@@ -134,7 +139,12 @@ class RunDirectory:
         """
         try:
             if self.state == "done":
-                _ = self.summary, self.config, self.history
+                _ = self.summary
+                if len(self.history) != self.info.get("epochs", len(self.history)):
+                    raise StnlabError(f"{self.path / 'metrics.csv'}: lacks epochs; {FROM_CHECKPOINT}")
+                # Half a YAML file can be read, too; the names of the choices are the end of a whole one.
+                if not isinstance(self.config.get("choices"), dict) or not _ends_a_line(self.path / "config.yaml"):
+                    raise StnlabError(f"{self.path / 'config.yaml'}: is truncated; {FROM_CHECKPOINT}")
                 for name in ("predictions.npz", "evaluation.npz"):
                     if not zipfile.is_zipfile(self.path / name):
                         raise StnlabError(f"{self.path / name}: is missing or truncated; {FROM_CHECKPOINT}")
@@ -241,6 +251,10 @@ class RunDirectory:
                     told = True
                     time.sleep(WAIT)
             yield
+
+
+def _ends_a_line(path: Path) -> bool:
+    return path.read_bytes().endswith(b"\n")
 
 
 @contextmanager

@@ -51,6 +51,14 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or that name to another file than before."""
+    temporary = target.with_name(f".{target.name}{UNFINISHED}")
+    temporary.unlink(missing_ok=True)
+    os.link(source, temporary)
+    temporary.replace(target)
+
+
 def remove_unfinished(folder: Path) -> None:
     """What processes that were killed while they wrote have left in a folder in which nobody writes now."""
     for path in folder.glob(f".*{UNFINISHED}"):

@@ -80,7 +80,9 @@ class Classifier(pl.LightningModule):
         return prediction
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(derive(self.seed, "step", self.global_step, self.global_rank))
+        accumulated = self.trainer.accumulate_grad_batches
+        part = () if accumulated == 1 else (batch_idx % accumulated,)  # of a step, or its masks would all be one
+        torch.manual_seed(derive(self.seed, "step", self.global_step, self.global_rank, *part))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch.image).logits

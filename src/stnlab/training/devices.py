@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import filelock
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from stnlab.choices import check
 from stnlab.errors import StnlabError, nearest
@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "threads": Annotated[int, Ge(1)] | None,
     "log_every_n_steps": Annotated[int, Ge(1)],
     "accumulate_grad_batches": Annotated[int, Ge(1)],
-    "num_nodes": Annotated[int, Ge(1)],
+    "num_nodes": Annotated[int, Ge(1), Le(1)],  # torchrun starts a run's processes, on this machine
     "strategy": str,
     "deterministic": bool,
     "benchmark": bool | None,
@@ -42,6 +42,11 @@ def check_devices(trainer: dict[str, Any]) -> int:
         if name not in OPTIONS:
             raise StnlabError(f"trainer.{name}: no such option{nearest(name, set(OPTIONS) - {'_target_'})}")
         check(value, OPTIONS[name], f"trainer.{name}")
+    if (tasks := int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
+        raise StnlabError(
+            f"srun started this command {tasks} times; trainer.devices says how many processes a run starts itself: "
+            "give srun --ntasks=1"
+        )
     for name in ("accelerator", "devices", "precision"):
         if name not in trainer:
             raise StnlabError(f"trainer.{name}: is missing; give a value")

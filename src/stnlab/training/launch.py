@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -13,6 +14,11 @@ from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
 from stnlab.training.devices import check_devices, claim_devices
+
+WATCH = 0.5
+"""Seconds between two looks of a process at whether those that it works for are alive."""
+STOP = "stop"
+"""A file beside the configuration file of a run's processes: they are to stop."""
 
 
 def launch(config: Config, run: RunDirectory) -> None:
@@ -57,9 +63,11 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         try:
             status = processes_of_run.wait()
         except KeyboardInterrupt:
-            processes_of_run.terminate()  # torchrun passes it on, and each finishes its step and keeps it
+            file.with_name(STOP).touch()  # each finishes its step and keeps it
             processes_of_run.wait()
             raise
+    if status < 0:
+        time.sleep(4 * WATCH)  # torchrun itself was killed: its processes see it, and write no more
     if status != 0 or run.state != "done":
         if run.state == "running":  # a process that was killed could not say so
             run.fail(f"a process ended with status {status}", "its output went to the terminal\n")

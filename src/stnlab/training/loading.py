@@ -70,10 +70,10 @@ def load_components(run: RunDirectory, data_root: str, own_folders: Sequence[Pat
     return components
 
 
-def checkpoint_to_go_on_from(run: RunDirectory, module: Classifier) -> Path | None:
+def checkpoint_to_go_on_from(run: RunDirectory, module: Classifier, first: bool) -> Path | None:
     """The last checkpoint or, if that is damaged, the best one, which is as whole and only from an earlier epoch.
 
-    None: there is none. Raises StnlabError if there are but neither can be used.
+    None: there is none. Raises StnlabError if there are but neither can be used. first: of the processes of the run.
     """
     if not run.last_checkpoint.exists():
         return None
@@ -84,7 +84,9 @@ def checkpoint_to_go_on_from(run: RunDirectory, module: Classifier) -> Path | No
             load_checkpoint(run.best_checkpoint, module)
         except StnlabError:
             raise error from None
-        print(f"{error}; goes on from {run.best_checkpoint.name}", file=sys.stderr, flush=True)
+        if first:
+            print(f"{error}; goes on from {run.best_checkpoint.name}", file=sys.stderr, flush=True)
+            run.replace_last_checkpoint()
         return run.best_checkpoint
     return run.last_checkpoint
 

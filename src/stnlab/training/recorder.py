@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stnlab.runs.directory import RunDirectory
-from stnlab.runs.files import Row, write_bytes
+from stnlab.runs.files import Row, link, write_bytes
 from stnlab.training.classifier import Classifier
 from stnlab.training.running_health import GRADIENTS, VALIDATED
 from stnlab.training.stopping import Stopper
@@ -125,7 +124,7 @@ class Recorder(Checkpoint):
         if not trainer.is_global_zero:
             return
         if is_best:
-            _replace_by_link(written, self.run.best_checkpoint)
+            link(written, self.run.best_checkpoint)  # no second copy until the last one moves on
         written.replace(last)
 
     def _stop_clock(self) -> None:
@@ -145,11 +144,3 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(Path(path), buffer.getbuffer())
-
-
-def _replace_by_link(source: Path, target: Path) -> None:
-    """Two names for one file: the best checkpoint costs no second copy until the last one moves on."""
-    temporary = target.with_name(target.name + ".part")
-    temporary.unlink(missing_ok=True)
-    os.link(source, temporary)
-    temporary.replace(target)

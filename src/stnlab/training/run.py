@@ -93,7 +93,7 @@ def check_run(config: Config) -> None:
 def _fit_and_test(
     run: RunDirectory, components: Components, trainer: pl.Trainer, recorder: Recorder, frames: FrameRecorder
 ) -> None:
-    resume = checkpoint_to_go_on_from(run, components.module)
+    resume = checkpoint_to_go_on_from(run, components.module, trainer.is_global_zero)
     trainer.fit(components.module, components.data, ckpt_path=resume, weights_only=True)
     trainer.test(components.module, datamodule=components.data, verbose=False)
     if not trainer.is_global_zero:

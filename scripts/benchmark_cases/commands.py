@@ -1,0 +1,96 @@
+"""`startup` and `sweep`: what a command costs, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from benchmark_cases.comparison import Comparison, medians
+from stnlab.compose import compose
+from stnlab.runs.directory import RunDirectory
+from stnlab.runs.identity import normalise
+
+SCRIPTS = Path(__file__).parents[1]
+REPEATS = 5
+JOBS, FINISHED = 8, 500
+TINY = ["recipe=smoke", "recipe.steps=1", "data.train_size=256", "data.validation_size=100", "data.test_size=100"]
+TINY += ["logger=none", "callbacks=quiet", "evaluation.images=0", "trainer=cpu"]
+"""Jobs that train for one step, so that nearly all of their time is what a job costs beyond its training."""
+
+
+def startup() -> list[Comparison]:
+    """Seconds of `--help` against `import torch`, and to the first optimiser step against a minimal script."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "conf" / "callbacks" / "first_step.yaml"
+        chosen.parent.mkdir(parents=True)
+        chosen.write_text(yaml.safe_dump({"end": {"_target_": "benchmark_cases.first_step.EndAfterFirstStep"}}))
+        ours = ["-m", "stnlab.train", f"--config-dir={folder}/conf", "callbacks=first_step", "logger=csv", "fresh=true"]
+        seconds = medians(
+            {
+                "help": lambda: _seconds(["-m", "stnlab.train", "--help"]),
+                "torch": lambda: _seconds(["-c", "import torch"]),
+                "ours": lambda: _seconds([*ours, f"runs_dir={folder}/runs"]),
+                "lightning": lambda: _seconds(["-m", "benchmark_cases.minimal_lightning"]),
+            },
+            REPEATS,
+        )
+    return [
+        Comparison("startup --help, of import torch", "s", seconds["help"], seconds["torch"], at_most=0.5),
+        Comparison("startup first step, of minimal Lightning", "s", seconds["ours"], seconds["lightning"], at_most=1.3),
+    ]
+
+
+def sweep() -> list[Comparison]:
+    """Seconds of each further job of a multirun beyond its training, and of a multirun whose jobs are all finished."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def ours(jobs: int) -> float:
+            study = [f"runs_dir={folder}", f"study=of{jobs}", "fresh=true"]
+            return _seconds(["-m", "stnlab.train", "-m", f"seed=range({jobs})", *TINY, *study])
+
+        def hydra_alone(jobs: int) -> float:
+            return _seconds(
+                ["-m", "benchmark_cases.empty_job", "-m", f"seed=range({jobs})", f"hydra.sweep.dir={folder}"]
+            )
+
+        seconds = medians(
+            {
+                "ours": lambda: (ours(1 + JOBS) - ours(1)) / JOBS,
+                "hydra": lambda: (hydra_alone(1 + JOBS) - hydra_alone(1)) / JOBS,
+            },
+            3,
+        )
+        _finish(Path(folder), FINISHED)
+        many = [*TINY, f"runs_dir={folder}", "study=many"]
+        skipping = _seconds(["-m", "stnlab.train", "-m", f"seed=range({FINISHED})", *many])
+    return [
+        Comparison("sweep, each job", "s", seconds["ours"], seconds["hydra"], at_most=0.5, of="ours"),
+        Comparison(f"sweep, {FINISHED} finished jobs", "s", skipping, None, at_most=20, of="ours"),
+    ]
+
+
+def _finish(runs: Path, count: int) -> None:
+    """A study of as many finished runs: copies of one, each under its own configuration."""
+    choices = [*TINY, f"runs_dir={runs}", "study=many"]
+    _seconds(["-m", "stnlab.train", *choices])
+    config = compose("train", choices)
+    first = RunDirectory.of(runs / "many", normalise(config))
+    for seed in range(1, count):
+        copy = RunDirectory.of(runs / "many", normalise({**config, "seed": seed}))
+        copy.start(normalise({**config, "seed": seed}), {})
+        copy.write_metrics(first.metrics)
+        copy.update(**first.info)
+
+
+def _seconds(arguments: Sequence[str]) -> float:
+    """Of this Python with these arguments, from the command to its end. Raises CalledProcessError if it fails."""
+    paths = [str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True)
+    return time.perf_counter() - start

@@ -1,0 +1,52 @@
+"""One figure of ours beside its reference's, and how both are measured."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Medians of ours and of the reference, in `unit`, and the goal: `of` this at least or at most.
+
+    of: `ratio`, ours / reference, or `ours` alone. reference, goals: None where there is none. note: what to know.
+    """
+
+    case: str
+    unit: str
+    ours: float
+    reference: float | None
+    at_least: float | None = None
+    at_most: float | None = None
+    of: Literal["ratio", "ours"] = "ratio"
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        return self.ours / self.reference if self.reference else None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is; None without one."""
+        value = self.ours if self.of == "ours" else self.ratio
+        if value is None or (self.at_least is None and self.at_most is None):
+            return None
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+    def line(self) -> str:
+        reference = "" if self.reference is None else f"reference {self.reference:>12,.2f}"
+        ratio = "" if self.ratio is None else f"ratio {self.ratio:>7.2f}"
+        sign, goal = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
+        verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
+        wanted = "" if goal is None else f"{self.of} {sign} {goal:g} {verdict}"
+        return f"{self.case:<44} {self.ours:>12,.2f} {self.unit:<9} {reference:<22}  {ratio:<13}  {wanted}  {self.note}"
+
+
+def medians(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+    """The median of what each returns, all of them called in turn, again and again."""
+    found: dict[str, list[float]] = {name: [] for name in measured}
+    for _ in range(repeats):
+        for name, measure in measured.items():
+            found[name].append(measure())
+    return {name: statistics.median(values) for name, values in found.items()}

@@ -1,0 +1,177 @@
+"""`loop`, `pipeline`, `epoch` and `eval`: training and what stands around it, in this process."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import datasets
+from torchvision import transforms as tv
+
+from benchmark_cases.comparison import Comparison, medians
+from stnlab.compose import compose
+from stnlab.runs.directory import RunDirectory
+from stnlab.training.components import build_components
+from stnlab.training.evaluation import evaluate_run
+from stnlab.training.loading import load_components
+from stnlab.training.run import train_run
+
+WIDTHS = [16, 32]
+NETWORK = [f"backbone.channels={WIDTHS}", "placement=input", "transform=affine"]
+ONE_EPOCH = [*NETWORK, "recipe.epochs=1", "logger=csv", "data.validation_size=0", "data.test_size=100"]
+BATCH, WORKERS, REPEATS = 256, 2, 3
+MEAN, STD = (0.1307,), (0.3081,)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def loop() -> list[Comparison]:
+    """Images per second of training against a bare PyTorch loop with the same model and batches."""
+    rates = medians({"ours": _our_rate, "reference": _bare_rate}, REPEATS)
+    return [Comparison("loop", "images/s", rates["ours"], rates["reference"], at_least=0.97)]
+
+
+def pipeline() -> list[Comparison]:
+    """Freshly rotated, normalised training images per second against torchvision's."""
+
+    def ours() -> float:
+        parts = build_components(compose("train", ONE_EPOCH))
+        parts.data.setup(device=DEVICE)
+        loader = parts.data.loader("train")
+        start = time.perf_counter()
+        count = sum(len(parts.data.distort(raw).image) for raw in loader)
+        _wait()
+        return count / (time.perf_counter() - start)
+
+    def reference() -> float:
+        start = time.perf_counter()
+        count = sum(len(images) for images, _ in _torchvision_loader())
+        return count / (time.perf_counter() - start)
+
+    rates = medians({"ours": ours, "reference": reference}, REPEATS)
+    return [Comparison("pipeline", "images/s", rates["ours"], rates["reference"], at_least=25)]
+
+
+def epoch() -> list[Comparison]:
+    """Images per second in an epoch of the ST-CNN on rotated MNIST, ours and as tutorials write it."""
+    seconds = medians({"ours": lambda: 60_000 / _our_rate(), "reference": _tutorial_seconds}, REPEATS)
+    ours, reference = (60_000 / seconds[name] for name in ("ours", "reference"))
+    return [Comparison("epoch", "images/s", ours, reference, at_least=3)]
+
+
+def evaluation() -> list[Comparison]:
+    """Seconds of the full evaluation beyond plain inference, against those of ten epochs of training."""
+    with tempfile.TemporaryDirectory() as folder:
+        choices = [*NETWORK, "recipe.epochs=1", "logger=none", f"runs_dir={folder}"]
+        run = train_run(compose("train", choices))
+        options = compose("evaluate", [])
+
+        def whole() -> float:
+            start = time.perf_counter()
+            evaluate_run(run, options)
+            return time.perf_counter() - start
+
+        seconds = medians({"whole": whole, "plain": lambda: _inference_seconds(run)}, REPEATS)
+        ten_epochs = 10 * float(run.info["train_seconds"])
+    beyond = seconds["whole"] - seconds["plain"]
+    return [Comparison("eval, beyond inference, of 10 epochs", "s", beyond, ten_epochs, at_most=0.15)]
+
+
+def _wait() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _our_rate() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        return float(train_run(compose("train", [*ONE_EPOCH, f"runs_dir={folder}"])).info["images_per_second"])
+
+
+def _bare_rate() -> float:
+    parts = build_components(compose("train", ONE_EPOCH))
+    parts.data.setup(device=DEVICE)
+    network, loader = parts.module.network.to(DEVICE), parts.data.loader("train")
+    optimizer, schedule = parts.module.recipe.optimise(list(network.parameters()), [], len(loader))
+    start = time.perf_counter()
+    for raw in loader:
+        batch = parts.data.distort(raw)
+        loss = F.cross_entropy(network(batch.image).logits.flatten(0, 1), batch.label.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    _wait()
+    return len(loader.rows) / (time.perf_counter() - start)
+
+
+def _inference_seconds(run: RunDirectory) -> float:
+    """Reading the data, and the logits of validation and test images."""
+    start = time.perf_counter()
+    parts = load_components(run, os.environ.get("STNLAB_DATA", "data"))
+    parts.data.setup(device=DEVICE)
+    network = parts.module.network.to(DEVICE).eval()
+    with torch.inference_mode():
+        for split in ("val", "test"):
+            for raw in parts.data.loader(split):
+                network(parts.data.distort(raw).image)
+    return time.perf_counter() - start
+
+
+def _torchvision_loader() -> "DataLoader[tuple[Tensor, Tensor]]":
+    turn = tv.RandomRotation(90, interpolation=tv.InterpolationMode.BILINEAR)
+    chosen = tv.Compose([turn, tv.ToTensor(), tv.Normalize(MEAN, STD)])
+    root = Path(os.environ.get("STNLAB_DATA", "data"))  # where ours has put them, in torchvision's layout
+    images = datasets.MNIST(root, train=True, transform=chosen)
+    return DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=WORKERS)
+
+
+class Tutorial(nn.Module):
+    """The network of `NETWORK` as the tutorials of PyTorch write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.localization = nn.Sequential(
+            *(nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 20, 5), nn.ReLU(), nn.MaxPool2d(2))
+        )
+        self.fc_loc = nn.Sequential(nn.Linear(20 * 4 * 4, 50), nn.ReLU(), nn.Linear(50, 6))
+        self.fc_loc[2].weight.data.zero_()
+        self.fc_loc[2].bias.data.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
+        first, second = WIDTHS
+        self.features = nn.Sequential(
+            *(
+                nn.Conv2d(1, first, 9),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(first, second, 7),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            )
+        )
+        self.classifier = nn.Linear(second * 2 * 2, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta = self.fc_loc(self.localization(x).flatten(1)).view(-1, 2, 3)
+        grid = F.affine_grid(theta, list(x.size()), align_corners=False)
+        x = F.grid_sample(x, grid, align_corners=False)
+        logits: Tensor = self.classifier(self.features(x).flatten(1))
+        return logits
+
+
+def _tutorial_seconds() -> float:
+    network = Tutorial().to(DEVICE)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    total, correct = 0.0, 0.0
+    loader = _torchvision_loader()
+    start = time.perf_counter()
+    for images, labels in ((images.to(DEVICE), labels.to(DEVICE)) for images, labels in loader):
+        optimizer.zero_grad()
+        logits = network(images)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        correct += (logits.argmax(1) == labels).float().mean().item()
+    return time.perf_counter() - start
