@@ -142,14 +142,17 @@ def _numbers(one: Decision) -> list[tuple[str, str]]:
     return [(shown(found.difference), span), (claimed, ""), (p, ""), (str(found.n_seeds), "")]
 
 
+def _signed(value: float) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
 def notes(decided: Mapping[str, Sequence[Decision]]) -> list[str]:
     """What stands below: how claims are decided, and why margins are what they are."""
     every = [one for decisions in decided.values() for one in decisions]
     if not every:
         return []
-    margins = dict.fromkeys(
-        f"Margin of {one.claim.threshold:g}: {one.claim.margin}" for one in every if one.claim.margin
-    )
+    with_margin = [one.claim for one in every if one.claim.margin]
+    margins = dict.fromkeys(f"{claim.side} {_signed(claim.threshold)}: {claim.margin}" for claim in with_margin)
     return [
         "Effect: the measure of what is named before the minus, less that of what is named after it. "
         "A claim is supported, or contradicted, where the effect lies on the claimed side of its threshold, or on the "

@@ -46,7 +46,7 @@ def section(found: Sequence[Beside]) -> Section | None:
     """As a table, in percent; the last two columns say how much of the paper's training ours is."""
     header = ("cell", "printed in", "covered", "printed", "ours", "difference", "n", "images seen")
     rows = [[(text, ""), *_numbers(one)] for one in found for text in [one.row.cell.name]]
-    return Section("Beside the papers, error in %", header, rows, (3, 0)) if rows else None
+    return Section("Printed numbers and ours, error in %", header, rows, (3, 0)) if rows else None
 
 
 def _numbers(one: Beside) -> list[tuple[str, str]]:
