@@ -14,8 +14,8 @@ from stnlab.compose import conf_directory, config_directories, folders_and_overr
 from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import find_runs
 from stnlab.runs.identity import Config
-from stnlab.runs.plan import Planned, change_plan, read_plan
-from stnlab.trust import Allowed, allowed_targets, check_targets
+from stnlab.runs.plan import Planned, change_plan, is_planned, read_plan
+from stnlab.trust import Allowed, UntrustedError, allowed_targets, check_targets
 
 USAGE = "python -m stnlab.resume runs/<study> [--config-dir=my_conf] [key=value ...]"
 HELP = """\
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         print(f"run {number + 1} of {len(left)}", flush=True)
         if failure := _train(planned, own_folders, [*typed, *place]):
             failures.append(f"failed: {name}: {failure}")
-            if not (path / name / "run.json").exists():
+            if not isinstance(failure, UntrustedError) and not (path / name / "run.json").exists():
                 change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
     print(f"{path}: {len(left) - len(failures)} of {len(left)} unfinished runs trained", flush=True)
     if failures:
@@ -49,16 +49,17 @@ def unfinished(study: Path) -> dict[str, Planned]:
     """Name -> what trains it, of each run that was asked for or has started and is not done."""
     planned = read_plan(study)
     runs = {run.name: run for run in find_runs(study, empty=bool(planned))}
-    started = {}
+    started: dict[str, Planned] = {}
     for name, run in runs.items():
-        if not run.damaged and "overrides" in run.info:
-            started[name] = Planned(run.info["overrides"], run.info.get("folder") or str(Path.cwd()))
+        if not run.damaged:
+            entry = {"arguments": run.info.get("overrides"), "folder": run.info.get("folder") or str(Path.cwd())}
+            started |= {name: Planned(**entry)} if is_planned(entry) else {}
     every = planned | started
     return {name: one for name, one in every.items() if name not in runs or not runs[name].finished}
 
 
-def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) -> str | None:
-    """By its own arguments and what was typed here. Returns the first line of what went wrong."""
+def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) -> StnlabError | None:
+    """By its own arguments and what was typed here. Returns what went wrong, in one line."""
     from stnlab.sweeps import run_hydra
     from stnlab.train import check_settings, train
 
@@ -72,19 +73,21 @@ def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) 
         allowed = allowed_targets(own_folders)
         folders = [f"--config-dir={folder}" for folder in own_folders]
         run_hydra(task, [*folders, *_harmless(planned.arguments, own_folders, typed), *typed])
+    except StnlabError as error:
+        return error
     except Exception as error:
         line = one_line(error)
         if line is None:
             traceback.print_exception(error)
-        return (line or str(error)).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+        return StnlabError((line or str(error)).strip().split("\n", maxsplit=1)[0] or type(error).__name__)
     return None
 
 
 def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequence[str]) -> list[str]:
     """Of a run's arguments the overrides that are not typed anew.
 
-    Raises StnlabError for what can run code before a configuration is there to look at, or read the environment: other
-    folders of choices or files elsewhere, Hydra's own settings, packages, resolvers.
+    Raises UntrustedError for what can run code before a configuration is there to look at, or read the environment:
+    other folders of choices or files elsewhere, Hydra's own settings, packages, resolvers.
     """
     choices = {
         path.relative_to(folder).with_suffix("").as_posix()
@@ -94,7 +97,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
     groups = {choice.partition("/")[0] for choice in choices if "/" in choice}
     for folder in config_directories(arguments):
         if folder not in own_folders:
-            raise StnlabError(f"was trained with choices of {folder}; if you trust them, add --config-dir={folder}")
+            raise UntrustedError(f"was trained with choices of {folder}; if you trust them, add --config-dir={folder}")
     anew = {_parsed(override).key_or_group for override in typed} | {"fresh"}
     kept = []
     for argument in arguments:
@@ -111,7 +114,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
             or (key in groups and not all(one is None or f"{key}/{one}" in choices for one in chosen))
             or ":" in argument.partition("${")[2]
         ):
-            raise StnlabError(f"{argument}: not from a file; if you trust it, type it after the study's path")
+            raise UntrustedError(f"{argument}: not from a file; if you trust it, type it after the study's path")
         kept.append(argument)
     return kept
 
@@ -124,7 +127,7 @@ def _parsed(argument: str) -> Override:
 
 
 def _check(config: Config, allowed: Allowed, typed: Sequence[str]) -> None:
-    """Raises StnlabError for a class that is not allowed and not typed here, and for a server to send results to."""
+    """Raises UntrustedError for a class that is not allowed and not typed here, and for a server to send results to."""
     named = [one.lstrip("+").partition("=") for one in typed]
     more = {key.removesuffix("._target_"): frozenset([value]) for key, _, value in named if key.endswith("._target_")}
     check_targets(config, {**allowed, **more}, "what trained this run")

@@ -24,6 +24,10 @@ OF_A_GROUP = {"placement.localizers": "localizer"}
 Allowed = Mapping[str, frozenset[str]]
 
 
+class UntrustedError(StnlabError):
+    """A file asks for what only who sits at the keyboard may ask for."""
+
+
 def allowed_targets(own_folders: Sequence[Path] = ()) -> Allowed:
     """Role, such as `recipe.optimizer`, -> the classes that it may be. own_folders: what `--config-dir` names."""
     found: dict[str, set[str]] = {"recipe.optimizer": set(_optimisers())}
@@ -39,10 +43,10 @@ def allowed_targets(own_folders: Sequence[Path] = ()) -> Allowed:
 
 
 def check_targets(config: Config, allowed: Allowed, where: object) -> None:
-    """Raises StnlabError for a class that its role may not be, before anything is imported. where: the file."""
+    """Raises UntrustedError for a class that its role may not be, before anything is imported. where: the file."""
     for role, target in targets(config):
         if target not in allowed.get(role, ()):
-            raise StnlabError(
+            raise UntrustedError(
                 f"{where}: {role}._target_={target} is no class that conf/ names for {role}; if you trust it, name the "
                 "folder of your own file that does: --config-dir=my_conf"
             )

@@ -29,13 +29,14 @@ def read_plan(study: Path) -> dict[str, Planned]:
         return {}
     plan = {}
     for name, entry in files.read_json(path, REMEDY).items():
-        if not _is_planned(entry) or Path(name).name != name:
+        if not is_planned(entry) or Path(name).name != name:
             raise StnlabError(f"{path}: its entry {name!r:.80} is no run with arguments and a folder; {REMEDY}")
         plan[name] = Planned(**entry)
     return plan
 
 
-def _is_planned(entry: Any) -> bool:
+def is_planned(entry: Any) -> bool:
+    """Whether an entry of a file, which may hold anything, is one of `Planned`."""
     return (
         isinstance(entry, dict)
         and entry.keys() == {"arguments", "folder"}

@@ -70,6 +70,7 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
         time.sleep(4 * WATCH)  # torchrun itself was killed: its processes see it, and write no more
     if status != 0 or run.state != "done":
         if run.state == "running":  # a process that was killed could not say so
-            run.fail(f"a process ended with status {status}", "its output went to the terminal\n")
+            killed = f"a process was killed (status {status}); perhaps there was not enough memory"
+            run.fail(killed, "its output went to the terminal\n")
         reason = run.info["error"] if run.state == "failed" else f"exit status {status}"
         raise StnlabError(f"a process of this run failed ({reason}); its output is above")
