@@ -100,7 +100,7 @@ def kept_and_requeued(study: str, jobs: Collection[str]) -> bool:
 
 def test_pre_empted_warned_and_timed_out_jobs_end_as_undisturbed_ones_do():
     warned_early = ["hydra.launcher.minutes=1", "hydra.launcher.warning_seconds=5", "hydra.launcher.partition=steady"]
-    two_of_six_cores = ["hydra.launcher.cpus=2"]  # so that a job of three has to take the place of one
+    two_of_six_cores = ["hydra.launcher.cpus=2", "hydra.launcher.array_parallelism=2"]  # three more displace one job
     limited = start("study=limited", "seed=2", *warned_early)
     first = start("study=disturbed", "seed=0,1", *two_of_six_cores)
     wait_for(lambda: len(list(Path().glob("disturbed*.training"))) == 2)
@@ -131,6 +131,8 @@ def test_pre_empted_warned_and_timed_out_jobs_end_as_undisturbed_ones_do():
         assert run.name == whole.name
         for name in ("metrics.json", "metrics.csv"):
             assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+    (script,) = Path("runs/.hydra/disturbed/submitit").glob("[0-9]*submission.sh")
+    assert "#SBATCH --array=0-1%2\n" in script.read_text()
     for log in (*logs("disturbed"), *logs("limited")):
         assert ": goes on" in log
 
@@ -141,8 +143,13 @@ def test_what_slurm_refuses_or_ends_is_told(monkeypatch: pytest.MonkeyPatch, cap
     command = [*SLURM, *SMALL, "study=mine", "seed=0"]
     with pytest.raises(StnlabError, match=r"the jobs were refused: invalid partition specified: nowhere; "):
         main([*command, "hydra.launcher.partition=nowhere"])
+    with pytest.raises(StnlabError, match=r"the jobs were refused: .*Requested node configuration is not available"):
+        main([*command, "hydra.launcher.gpus=1"])
     capfd.readouterr()
-    main([*command, "hydra.launcher.wait=false"])
+    main([*command, "hydra.launcher.wait=false", "hydra.launcher.account=ours", "hydra.launcher.sbatch={comment: why}"])
+    (script,) = Path("runs/.hydra/mine/submitit").glob("[0-9]*submission.sh")
+    for option in ("account=ours", "comment=why", "mem=2GB", "cpus-per-task=1", "time=240", "signal=B:USR2@120"):
+        assert f"#SBATCH --{option}\n" in script.read_text()
     assert "1 jobs: 0 done, 0 skipped, 0 failed, 1 queued" in capfd.readouterr().out
     (job,) = queue()
     threading.Timer(3, ask, ["scancel", job]).start()
