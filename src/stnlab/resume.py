@@ -10,25 +10,32 @@ from stnlab.command import path_and_overrides, run_command
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import find_runs
 from stnlab.runs.plan import Planned, change_plan, read_plan
+from stnlab.runs.search import read_search
 
 USAGE = "python -m stnlab.resume runs/<study> [key=value ...]"
 
 
 def main(arguments: list[str]) -> int:
-    """Train each run that was asked for and is not done, one after another; a failing one stops no other."""
+    """Train each run that was asked for and is not done, one after another; a failing one stops no other. A search
+    goes on after them.
+    """
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\nWhat follows the path is added to each run's own arguments, such as trainer=gpu.")
         return 0
     path, more = path_and_overrides(arguments, USAGE)
     left = unfinished(path)
+    again = [*more, f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve())}"]
     failures: list[str] = []
     for number, (name, planned) in enumerate(left.items()):
         print(f"run {number + 1} of {len(left)}", flush=True)
-        if failure := _train(planned, [*more, f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve())}"]):
+        if failure := _train(planned, again):
             failures.append(f"failed: {name}: {failure}")
             if not (path / name / "run.json").exists():
                 change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
     print(f"{path}: {len(left) - len(failures)} of {len(left)} unfinished runs trained", flush=True)
+    search = read_search(path)
+    if search and search.done < search.trials and (failure := _train(search.command, again)):
+        failures.append(f"search: {failure}")
     if failures:
         raise StnlabError("; ".join(failures))
     return 0

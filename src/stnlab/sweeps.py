@@ -58,11 +58,13 @@ class Outcome:
 class Sweep:
     """What this process knows of its sweep, which a sweeper may launch in several batches.
 
-    trains: whether its jobs leave runs behind; if not, all of them are launched.
+    trains: whether its jobs leave runs behind; if not, all of them are launched. expected: of all batches, where that
+    is known, the jobs, the number of the first and when it started.
     """
 
     trains: bool = True
     outcomes: list[Outcome] = field(default_factory=list)
+    expected: tuple[int, int, float] | None = None
 
 
 _sweep = Sweep()
@@ -89,7 +91,7 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
     sys.argv[1:] = arguments
-    _sweep.trains, _sweep.outcomes = trains, []
+    _sweep.trains, _sweep.outcomes, _sweep.expected = trains, [], None
     entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
     try:
         entry()
@@ -108,6 +110,16 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
     if failed:
         count = "one job" if len(failed) == 1 else f"{len(failed)} jobs"
         raise StnlabError(f"{count} failed as told above; the same command tries again")
+
+
+def expect_jobs(jobs: int, first: int) -> None:
+    """A sweeper's word on what it will launch, so that each job can tell how far the sweep is.
+
+    first: number of the first job. Raises StnlabError if the jobs train nothing: no results, nothing to search by.
+    """
+    if not _sweep.trains:
+        raise StnlabError("hydra/sweeper=optuna: is for python -m stnlab.train; nothing is trained here")
+    _sweep.expected = (jobs, first, time.time())
 
 
 def launch_unfinished(
@@ -129,7 +141,8 @@ def launch_unfinished(
         runs = [_run_of(config) for config in configs]
         _plan(runs, configs)
     pending = _pending(runs, bool(master.fresh))
-    os.environ[JOBS] = f"{len(pending)} {first} {side_by_side} {time.time():.0f}"
+    expected, begin, started = _sweep.expected or (len(pending), first, time.time())
+    os.environ[JOBS] = f"{expected} {begin} {side_by_side} {started:.0f}"
     names = _names(jobs)
     try:
         returned = _launched(launch, jobs, pending, runs, first)
@@ -314,11 +327,12 @@ def _outcome_by_files(name: str, run: RunDirectory | None) -> Outcome:
 
 
 def _result(outcome: Outcome) -> JobReturn:
-    """What Hydra's sweepers read: a value to optimise."""
+    """What sweepers read: a value to optimise, and the run's directory."""
     from stnlab.train import objective
 
     result = JobReturn()
     result.status = JobStatus.COMPLETED
     finished = _state(outcome.run) == "done"
     result.return_value = objective(outcome.run) if outcome.run and finished else float("nan")
+    result.working_dir = str(outcome.run.path) if outcome.run else None
     return result
