@@ -198,7 +198,7 @@ def _launched(
         except BrokenProcessPool:
             ended = {number: _state(runs[number]) for number in batch}
             if len(batch) == 1:
-                returned[batch[0]] = _ended(JobError(KILLED))
+                returned[batch[0]] = failure(KILLED)
                 if (run := runs[batch[0]]) and _state(run) == "running":
                     run.fail(KILLED, KILLED)
                 continue
@@ -214,6 +214,11 @@ def _state(run: RunDirectory | None) -> str:
     if run is None:
         return "absent"
     return "damaged" if run.damaged else run.state
+
+
+def failure(reason: str) -> JobReturn:
+    """What a job returns that could not do so itself."""
+    return _ended(JobError(reason))
 
 
 def _ended(error: Exception | None) -> JobReturn:
