@@ -26,7 +26,7 @@ from stnlab.runs.identity import normalise
 from stnlab.runs.search import Search, search_lock, storage_file, write_search
 from stnlab.search_space import SearchSpace
 from stnlab.seeds import derive
-from stnlab.sweeps import expect_jobs
+from stnlab.sweeps import expect_batches
 from stnlab.train import check_settings
 
 Compose = Callable[[Sequence[Sequence[str]]], Iterable[DictConfig]]
@@ -107,7 +107,8 @@ class Tuner:
         self._check_earlier()
         batch: list[Proposed] = [*self._take_up()]
         number = len(self._launched()) - len(batch)
-        expect_jobs(self.options.n_trials - len(self._counted()) + len(batch), number)
+        jobs = self.options.n_trials - len(self._counted()) + len(batch)
+        expect_batches(jobs, number, self.space.fixed)
         self._note()
         while batch or self._open():
             # batches end at multiples of n_jobs, so those of an interrupted search are those of one that was not
