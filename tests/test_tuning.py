@@ -23,7 +23,13 @@ from stnlab.search_space import search_space
 from stnlab.train import main, train
 
 QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu"]
-QUICK += ["data.train_size=300", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
+QUICK += [
+    "data.train_size=300",
+    "data.validation_size=200",
+    "data.test_size=200",
+    "backbone.channels=[4,4]",
+    "evaluation.images=0",
+]
 SEARCH = ["-m", "hydra/sweeper=optuna", *QUICK]
 RATES = "recipe.optimizer.lr=tag(log,interval(1e-4,1e-1))"
 

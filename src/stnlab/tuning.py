@@ -126,9 +126,10 @@ class Tuner:
         return [trial for trial in self.search.get_trials(deepcopy=False) if RUN in trial.user_attrs]
 
     def _counted(self) -> list[FrozenTrial]:
-        """Of a failed trial and those that repeat it, the last."""
+        """Of a failed trial and those that repeat it, the last; none while it waits to be repeated."""
         launched = self._launched()
-        repeated = {trial.user_attrs.get(REPEATS) for trial in launched}
+        waiting = self.search.get_trials(deepcopy=False, states=[TrialState.WAITING])
+        repeated = {trial.user_attrs.get(REPEATS) for trial in (*launched, *waiting)}
         return [trial for trial in launched if trial.number not in repeated]
 
     def _open(self) -> bool:
@@ -163,9 +164,8 @@ class Tuner:
                 left.append(trial)
             else:
                 self.search.tell(trial.number, state=TrialState.FAIL)
-        waiting = {trial.user_attrs.get(REPEATS) for trial in self.search.get_trials(states=[TrialState.WAITING])}
         for trial in self._counted():
-            if trial.state is TrialState.FAIL and trial.number not in waiting:
+            if trial.state is TrialState.FAIL:
                 self.search.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
         return left
 
@@ -219,7 +219,9 @@ class Tuner:
         """How many trials came to what, and the best: of several measures, each that no other beats in all."""
         counted = self._counted()
         done = [trial for trial in counted if trial.state is TrialState.COMPLETE]
-        yield f"{self.study}: {len(done)} of {self.options.n_trials} trials done, {len(counted) - len(done)} not"
+        failed = sum(trial.state is TrialState.FAIL for trial in counted)
+        told = f", {failed} failed" if failed else ""
+        yield f"{self.study}: {len(done)} of {self.options.n_trials} trials done{told}"
         best = self.search.best_trials if len(self.options.minimize) > 1 or not done else [self.search.best_trial]
         for trial in best:
             measures = ", ".join(
@@ -241,7 +243,13 @@ def _open_search(options: Options, study: Path, fresh: bool) -> optuna.Study:
     if fresh and study.name in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=study.name, storage=storage)
     directions = [StudyDirection.MINIMIZE] * len(options.minimize)
-    search = optuna.create_study(study_name=study.name, storage=storage, directions=directions, load_if_exists=True)
+    search = optuna.create_study(
+        study_name=study.name,
+        storage=storage,
+        directions=directions,
+        sampler=options.new_sampler(0),
+        load_if_exists=True,
+    )
     earlier = search.user_attrs.get("minimize", options.minimize)
     if earlier != options.minimize:
         raise StnlabError(

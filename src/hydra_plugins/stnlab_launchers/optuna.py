@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,8 +26,9 @@ class Optuna(Sweeper):
         minimize: ListConfig,
         storage: str | None,
         sampler: DictConfig,
-        params: Mapping[str, str] | None = None,
+        params: DictConfig | None = None,
     ) -> None:
+        from stnlab.choices import check
         from stnlab.errors import StnlabError
 
         if importlib.util.find_spec("optuna") is None:
@@ -36,7 +36,7 @@ class Optuna(Sweeper):
         from stnlab.tuning import Options
 
         self.options = Options(n_trials, n_jobs, _plain(minimize), storage, _plain(sampler))
-        self.params = params or {}
+        self.params = check(_plain(params), dict[str, Any] | None, "hydra.sweeper.params") or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.master, self.loader = config, hydra_context.config_loader
