@@ -19,7 +19,7 @@ try:
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 except ImportError as error:
-    raise SystemExit(f"error: {error}; pip install 'stnlab[dashboards]'") from error
+    raise SystemExit(f"error: {error}; pip install '<path to the clone>[dashboards]'") from error
 
 CELL = (("config", "data"), ("run", "JobType"))
 """What runs are grouped by, in the run sets, since a panel's own grouping takes one key alone and panels without one

@@ -197,6 +197,23 @@ def test_a_killed_process_fails_its_own_job_only(tmp_path: Path, capfd: pytest.C
     assert "its process was killed" in done.stdout
 
 
+def test_tasks_of_ray_skip_and_fail_as_those_in_turn_do():
+    pytest.importorskip("ray", reason="hydra/launcher=ray_tasks needs ray")
+    main([*QUICK, "study=mine", "placement=deep", "placement.depth=1"])
+    (alone,) = find_runs(Path("runs/mine"))
+    stamp = alone.last_checkpoint.stat().st_mtime_ns
+    sweep = ["-m", "hydra/launcher=ray_tasks", *QUICK, "study=mine", "placement=deep", "placement.depth=1,2,9"]
+    done = subprocess.run(  # Ray and its workers end with the process
+        [sys.executable, "-m", "stnlab.train", *sweep], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert (
+        "3 jobs: 1 done, 1 skipped, 1 failed\nfailed: placement.depth=9: placement.depth=9: there is no" in done.stdout
+    )
+    assert alone.last_checkpoint.stat().st_mtime_ns == stamp
+    assert {run.state for run in find_runs(Path("runs/mine"))} == {"done"}
+
+
 def test_a_diverged_run_fails_with_the_step_and_keeps_its_last_good_checkpoint():
     jump = "+recipe.schedule={_target_: stnlab.training.recipe.staircase, _partial_: true, parts: 2, factor: 1e30}"
     with pytest.raises(StnlabError, match=r"loss is NaN or infinite at step [4-6]: the learning rate .* is likely"):
@@ -214,11 +231,8 @@ def test_jobs_are_composed_together_as_each_would_be_alone(monkeypatch: pytest.M
     seen = []
 
     def compare(launch: object, loader: Any, master: Any, jobs: Any, first: int) -> list[Any]:
-        def plain(config: Any) -> dict[str, Any]:
-            return {key: value for key, value in to_config(config).items() if key != "overrides"}
-
-        together = [plain(config) for config in compose_jobs(loader, master, jobs)]
-        alone = [plain(loader.load_sweep_config(master, list(job))) for job in jobs]
+        together = [to_config(config) for config in compose_jobs(loader, master, jobs)]
+        alone = [to_config(loader.load_sweep_config(master, list(job))) for job in jobs]
         assert together == alone
         seen.extend(together)
         return []

@@ -4,9 +4,11 @@ Every node with a `_target_` is checked against that class's or function's own s
 (`typing.Annotated` with annotated-types), so one place says what is allowed and a user's own class is checked too.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +31,7 @@ def build(node: Node, path: str, **given: Any) -> Any:
         signature = inspect.signature(target)
     except ValueError as error:
         raise StnlabError(f"{path}._target_={node['_target_']}: its options cannot be known ({error})") from error
-    hints = typing.get_type_hints(target if not inspect.isclass(target) else target.__init__, include_extras=True)
+    hints = _hints(target if not inspect.isclass(target) else target.__init__)
     takes = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
     given = {name: value for name, value in given.items() if name in takes}
     arguments = {}
@@ -53,6 +55,19 @@ def build(node: Node, path: str, **given: Any) -> Any:
     if missing:
         raise StnlabError(f"{path}.{missing[0]}: is missing; give a value")
     return target(**arguments, **given)
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """Types of the arguments. Those that a library imports for type checkers only are left out."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError:
+        known: dict[str, Any] = {}
+        for name, annotation in inspect.get_annotations(function).items():
+            one = types.SimpleNamespace(__annotations__={name: annotation})
+            with contextlib.suppress(NameError):
+                known |= typing.get_type_hints(one, inspect.unwrap(function).__globals__, include_extras=True)
+        return known
 
 
 def locate(target: object, path: str) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -150,10 +151,17 @@ def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
     node: Any = _composed_without(key, arguments, file)
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
-    choices = {str(choice) for choice in node} - {"_target_", "_partial_"} if isinstance(node, dict) else set()
+    hidden = {"_target_", "_partial_", "_recursive_", "hydra"}
+    choices = {str(choice) for choice in node} - hidden if isinstance(node, dict) else set()
     if name in choices:
         return f"{key}: has no such keys; to replace it as a whole, ~{key} and then '+{key}={{...}}'"
     return f"{key}: no such key{nearest(name, choices) or '; there are no options here'}"
+
+
+def _first_value(override: Override) -> str:
+    """Of a sweep."""
+    values = override.value()
+    return str(values.start) if isinstance(values, IntervalSweep) else next(override.sweep_string_iterator())
 
 
 def _composed_without(key: str, arguments: Sequence[str], file: str) -> Config:
@@ -161,14 +169,14 @@ def _composed_without(key: str, arguments: Sequence[str], file: str) -> Config:
     others = []
     for override in OverridesParser.create().parse_overrides([one for one in arguments if not one.startswith("-")]):
         if override.key_or_group != key and override.key_or_group.partition(".")[0] != "hydra":
-            value = next(override.sweep_string_iterator()) if override.is_sweep_override() else None
+            value = _first_value(override) if override.is_sweep_override() else None
             others.append(f"{override.get_key_element()}={value}" if value else str(override.input_line))
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
         try:
-            composed = hydra.compose(file, others)
+            composed = hydra.compose(file, others, return_hydra_config=True)
         except HydraException:
-            composed = hydra.compose(file)
+            composed = hydra.compose(file, return_hydra_config=True)
         plain = OmegaConf.to_container(composed, resolve=False)
     assert isinstance(plain, dict)
     groups = dict.fromkeys(("experiment", "ablation") if file == "train" else ())

@@ -9,6 +9,7 @@ EXAMPLES = {
     "stnlab.train": """\
 python -m stnlab.train data=mnist_rts placement=deep placement.depth=1 transform=rotation_scale seed=3
 python -m stnlab.train -m placement=none,input,deep transform=affine,rotation_scale seed=0,1,2 study=mine
+python -m stnlab.train -m hydra/sweeper=optuna 'recipe.optimizer.lr=tag(log,interval(1e-3,1e-1))' placement=input,deep
 python -m stnlab.train ablation=demo
 python -m stnlab.train ablation=jaderberg_table1 cells=[cnn,st_cnn_affine] data=mnist_rotated seed=0
 python -m stnlab.train recipe.epochs=20 recipe.optimizer.lr=0.001 backbone.channels=[96,80]

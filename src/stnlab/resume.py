@@ -4,9 +4,10 @@ import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from stnlab.command import path_and_overrides, run_command
@@ -15,8 +16,10 @@ from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import find_runs
 from stnlab.runs.identity import Config
 from stnlab.runs.plan import Planned, change_plan, is_planned, read_plan
+from stnlab.runs.search import read_search
 from stnlab.trust import Allowed, UntrustedError, allowed_targets, check_targets
 
+MULTIRUN = ("-m", "--multirun")
 USAGE = "python -m stnlab.resume runs/<study> [--config-dir=my_conf] [key=value ...]"
 HELP = """\
 What follows the path is added to each run's own arguments, such as trainer=gpu. A study may come from a stranger: what
@@ -24,22 +27,27 @@ it says may name no class and no folder of choices that is not stnlab's or named
 
 
 def main(arguments: list[str]) -> int:
-    """Train each run that was asked for and is not done, one after another; a failing one stops no other."""
+    """Train each run that was asked for and is not done, one after another; a failing one stops no other. A search
+    goes on after them.
+    """
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\n{HELP}")
         return 0
     path, rest = path_and_overrides(arguments, USAGE)
     own_folders, typed = folders_and_overrides(rest, "resume")
     left = unfinished(path)
+    again = [*typed, f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve().parent)}"]
     failures: list[str] = []
-    place = [f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve().parent)}"]
     for number, (name, planned) in enumerate(left.items()):
         print(f"run {number + 1} of {len(left)}", flush=True)
-        if failure := _train(planned, own_folders, [*typed, *place]):
+        if failure := _train(planned, own_folders, again):
             failures.append(f"failed: {name}: {failure}")
             if not isinstance(failure, UntrustedError) and not (path / name / "run.json").exists():
                 change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
     print(f"{path}: {len(left) - len(failures)} of {len(left)} unfinished runs trained", flush=True)
+    search = read_search(path)
+    if search and search.done < search.trials and (failure := _train(search.command, own_folders, again)):
+        failures.append(f"search: {failure}")
     if failures:
         raise StnlabError("; ".join(failures))
     return 0
@@ -52,7 +60,8 @@ def unfinished(study: Path) -> dict[str, Planned]:
     started: dict[str, Planned] = {}
     for name, run in runs.items():
         if not run.damaged:
-            entry = {"arguments": run.info.get("overrides"), "folder": run.info.get("folder") or str(Path.cwd())}
+            folder = run.info.get("folder") or str(Path.cwd())
+            entry: dict[str, Any] = {"arguments": run.info.get("overrides"), "folder": folder}
             started |= {name: Planned(**entry)} if is_planned(entry) else {}
     every = planned | started
     return {name: one for name, one in every.items() if name not in runs or not runs[name].finished}
@@ -87,7 +96,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
     """Of a run's arguments the overrides that are not typed anew.
 
     Raises UntrustedError for what can run code before a configuration is there to look at, or read the environment:
-    other folders of choices or files elsewhere, Hydra's own settings, packages, resolvers.
+    other folders of choices or files elsewhere, Hydra's own settings but for those of a search, packages, resolvers.
     """
     choices = {
         path.relative_to(folder).with_suffix("").as_posix()
@@ -103,13 +112,16 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
     for argument in arguments:
         if argument.startswith("--config-dir="):
             continue
+        if argument in MULTIRUN:
+            kept.append(argument)
+            continue
         override = _parsed(argument)
         if override.key_or_group in anew:
             continue
         key, value = override.key_or_group, override.value()
-        chosen = value if isinstance(value, list) else [value]
+        chosen = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
         if (
-            re.split(r"[./]", key)[0] == "hydra"
+            (re.split(r"[./]", key)[0] == "hydra" and not (f"{key}/{value}" in choices or _is_of_a_search(key, value)))
             or override.package is not None
             or (key in groups and not all(one is None or f"{key}/{one}" in choices for one in chosen))
             or ":" in argument.partition("${")[2]
@@ -117,6 +129,12 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
             raise UntrustedError(f"{argument}: not from a file; if you trust it, type it after the study's path")
         kept.append(argument)
     return kept
+
+
+def _is_of_a_search(key: str, value: object) -> bool:
+    """Of Hydra's settings: numbers of a sweeper or launcher, and what is minimised, which are no more than that."""
+    number = isinstance(value, int | float) and key.startswith(("hydra.sweeper.", "hydra.launcher."))
+    return number or key == "hydra.sweeper.minimize"
 
 
 def _parsed(argument: str) -> Override:

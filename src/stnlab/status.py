@@ -13,6 +13,7 @@ from stnlab.command import path_and_overrides, run_command
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.plan import read_plan
+from stnlab.runs.search import Search, read_search
 
 USAGE = "python -m stnlab.status runs/<study> [--watch]"
 EVERY = 2.0
@@ -41,17 +42,18 @@ def main(arguments: list[str]) -> int:
         raise StnlabError(f"{options[0]}: no such option; {USAGE}")
     console = Console()
     if "--watch" not in arguments:
-        console.print(table(look(path)))
+        console.print(table(look(path), read_search(path)))
         return 0
     last_seen = time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            seen = look(path)
-            live.update(table(seen), refresh=True)
+            seen, search = look(path), read_search(path)
+            live.update(table(seen, search), refresh=True)
             states = {state for _, state in seen}
             last_seen = time.monotonic() if "running" in states else last_seen
-            # between two jobs of a sweep nothing is at work for a moment
-            if states <= {"done", "failed", "damaged"} or time.monotonic() - last_seen > PATIENCE:
+            # between two jobs of a sweep nothing is at work for a moment, and a search has not asked for all its runs
+            ended = states <= {"done", "failed", "damaged"} and not (search and search.done < search.trials)
+            if ended or time.monotonic() - last_seen > PATIENCE:
                 return 0
             time.sleep(EVERY)
 
@@ -75,11 +77,13 @@ def activity(run: RunDirectory) -> str:
     return "waiting" if run.state == "absent" or run.to_renew else run.state
 
 
-def table(seen: list[tuple[RunDirectory, str]]) -> Table:
-    """A row for each run, and in the caption how many are in which state."""
+def table(seen: list[tuple[RunDirectory, str]], search: Search | None = None) -> Table:
+    """A row for each run; in the caption how many are in which state, and how far the search is that asks for them."""
     states = [state for _, state in seen]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states)
-    shown = Table(title=f"study {seen[0][0].path.resolve().parent.name}", caption=f"{len(seen)} runs: {counts}")
+    searched = f"; search: {search.done} of {search.trials} trials done" if search else ""
+    title, caption = f"study {seen[0][0].path.resolve().parent.name}", f"{len(seen)} runs: {counts}{searched}"
+    shown = Table(title=title, caption=caption)
     for column in ("run", "state", "progress", "left", "host", "last metric"):
         shown.add_column(column, overflow="fold", no_wrap=column in ("state", "progress", "left"))
     for run, state in seen:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,15 +55,29 @@ class Outcome:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Batches:
+    """What a sweeper knows beforehand of the batches that it will launch.
+
+    jobs: in all. first: number of the first. started: time of day in seconds. shared: the overrides that all have.
+    """
+
+    jobs: int
+    first: int
+    started: float
+    shared: frozenset[str]
+
+
 @dataclass
 class Sweep:
-    """What this process knows of its sweep, which a sweeper may launch in several batches.
+    """What this process knows of its sweep.
 
-    trains: whether its jobs leave runs behind; if not, all of them are launched.
+    trains: whether its jobs leave runs behind; if not, all of them are launched. batches: None if there is only one.
     """
 
     trains: bool = True
     outcomes: list[Outcome] = field(default_factory=list)
+    batches: Batches | None = None
 
 
 _sweep = Sweep()
@@ -93,7 +107,7 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
     sys.argv[1:] = arguments
-    _sweep.trains, _sweep.outcomes = trains, []
+    _sweep.trains, _sweep.outcomes, _sweep.batches = trains, [], None
     entry = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="train")(job)
     try:
         entry()
@@ -112,6 +126,16 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
     if failed:
         count = "one job" if len(failed) == 1 else f"{len(failed)} jobs"
         raise StnlabError(f"{count} failed as told above; the same command tries again")
+
+
+def expect_batches(jobs: int, first: int, shared: Collection[str]) -> None:
+    """A sweeper's word on what it will launch, as in `Batches`: each job then tells how far the whole sweep is.
+
+    Raises StnlabError if the jobs train nothing: no results, nothing to search by.
+    """
+    if not _sweep.trains:
+        raise StnlabError("hydra/sweeper=optuna: is for python -m stnlab.train; nothing is trained here")
+    _sweep.batches = Batches(jobs, first, time.time(), frozenset(shared))
 
 
 def launch_unfinished(
@@ -134,7 +158,8 @@ def launch_unfinished(
         runs = [_run_of(config) for config in configs]
         _plan(runs, configs)
     pending = _pending(runs, bool(master.fresh))
-    os.environ[JOBS] = f"{len(pending)} {first} {side_by_side} {time.time():.0f}"
+    batches = _sweep.batches or Batches(len(pending), first, time.time(), frozenset())
+    os.environ[JOBS] = f"{batches.jobs} {batches.first} {side_by_side} {batches.started:.0f}"
     names = names_of(jobs)
     try:
         returned = _launched(launch, jobs, pending, runs, first)
@@ -277,7 +302,7 @@ def _announcement() -> str:
 
 
 def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
-    """The configuration of each job, as `loader.load_sweep_config` makes it but for what it notes under `hydra`.
+    """The configuration of each job, as `loader.load_sweep_config` makes it.
 
     Jobs that choose the same files are composed together: reading files takes most of the time, and there may be
     hundreds of seeds. Raises Hydra's and OmegaConf's errors.
@@ -293,6 +318,7 @@ def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequen
             composed[files] = loader.load_sweep_config(master, list(files))
         config = copy.deepcopy(composed[files])
         loader._apply_overrides_to_config([one for one in overrides if one not in groups], config)
+        config.hydra.overrides.task = list(job)
         yield config
 
 
@@ -309,7 +335,9 @@ def _run_of(config: Config) -> RunDirectory | None:
 
 def names_of(jobs: Sequence[Sequence[str]]) -> list[str]:
     """The overrides of each job that not all have."""
-    shared = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set()
+    shared: Collection[str] = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set()
+    if _sweep.batches:
+        shared = _sweep.batches.shared
     return [" ".join(override for override in job if override not in shared) for job in jobs]
 
 
@@ -332,11 +360,12 @@ def _outcome_by_files(name: str, run: RunDirectory | None) -> Outcome:
 
 
 def _result(outcome: Outcome) -> JobReturn:
-    """What Hydra's sweepers read: a value to optimise."""
+    """What sweepers read: a value to optimise, and the run's directory."""
     from stnlab.train import objective
 
     result = JobReturn()
     result.status = JobStatus.COMPLETED
     finished = _state(outcome.run) == "done"
     result.return_value = objective(outcome.run) if outcome.run and finished else float("nan")
+    result.working_dir = str(outcome.run.path) if outcome.run else None
     return result

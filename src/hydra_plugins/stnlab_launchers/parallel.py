@@ -28,7 +28,9 @@ class Parallel(Launcher):
             if not isinstance(value, int) or value < 1:
                 raise StnlabError(f"hydra.launcher.{name}={value}: should be a whole number of at least 1")
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
-            raise StnlabError("hydra/launcher=parallel: needs hydra-joblib-launcher; pip install 'stnlab[parallel]'")
+            raise StnlabError(
+                "hydra/launcher=parallel: needs hydra-joblib-launcher; pip install '<path to the clone>[parallel]'"
+            )
         from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
         self.n_jobs, self.jobs_per_device = n_jobs, jobs_per_device

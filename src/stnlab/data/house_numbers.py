@@ -77,7 +77,7 @@ def read_digit_struct(path: Path) -> list[tuple[str, Floats]]:
     try:
         import h5py  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
-        raise StnlabError(f"{path}: reading it needs h5py; pip install 'stnlab[svhn]'") from error
+        raise StnlabError(f"{path}: reading it needs h5py; pip install '<path to the clone>[svhn]'") from error
     try:
         with h5py.File(path, "r") as file:
             names, boxes = (file["digitStruct"][key][()].ravel() for key in ("name", "bbox"))

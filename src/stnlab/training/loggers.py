@@ -93,7 +93,9 @@ def mlflow(run: RunDirectory, id: str, tracking_uri: str | None = None) -> Logge
         return DummyLogger()  # MLflow's own would open the database from every process
     missing = [name for name in ("mlflow", "sqlalchemy", "alembic") if not RequirementCache(module=name)]
     if missing:
-        raise StnlabError(f"logger=mlflow: {', '.join(missing)} not installed; pip install 'stnlab[mlflow]'")
+        raise StnlabError(
+            f"logger=mlflow: {', '.join(missing)} not installed; pip install '<path to the clone>[mlflow]'"
+        )
     from mlflow.tracking import MlflowClient
 
     for name in ("mlflow", "alembic"):
