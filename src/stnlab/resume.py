@@ -4,6 +4,7 @@ import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -52,7 +53,10 @@ def unfinished(study: Path) -> dict[str, Planned]:
     started: dict[str, Planned] = {}
     for name, run in runs.items():
         if not run.damaged:
-            entry = {"arguments": run.info.get("overrides"), "folder": run.info.get("folder") or str(Path.cwd())}
+            entry: dict[str, Any] = {
+                "arguments": run.info.get("overrides"),
+                "folder": run.info.get("folder") or str(Path.cwd()),
+            }
             started |= {name: Planned(**entry)} if is_planned(entry) else {}
     every = planned | started
     return {name: one for name, one in every.items() if name not in runs or not runs[name].finished}
