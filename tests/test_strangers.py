@@ -19,6 +19,7 @@ from stnlab.data.torchvision_sets import Cifar10, Gtsrb
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.plan import Planned, change_plan
+from stnlab.runs.search import Search, write_search
 from stnlab.train import main
 from stnlab.trust import allowed_targets
 
@@ -184,6 +185,25 @@ def test_a_plan_says_nothing_that_runs_code_or_reads_secrets(
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"very-secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "hydra.sweeper.sampler._target_=evil.evil",
+        "hydra.sweeper.storage=evil://x",
+        "hydra/callbacks=evil",
+        "+a@hydra=b",
+    ],
+)
+def test_nor_does_a_search(tmp_path: Path, argument: str):
+    study = tmp_path / "runs" / "mine"
+    study.mkdir(parents=True)
+    write_search(study, Search(["-m", "hydra/sweeper=optuna", *QUICK, argument], str(tmp_path), trials=2, done=0))
+    with pytest.raises(StnlabError, match="search: .*not from a file"):
+        resume.main([str(study)])
+    assert not ran()
+    assert not (study / "optuna.db").exists()
 
 
 def test_what_is_typed_beside_the_study_is_trusted(tmp_path: Path):

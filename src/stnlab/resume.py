@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
                 change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
     print(f"{path}: {len(left) - len(failures)} of {len(left)} unfinished runs trained", flush=True)
     search = read_search(path)
-    if search and search.done < search.trials and (failure := _train(search.command, own_folders, again)):
+    if search and search.done < search.trials and (failure := _train(search.command, own_folders, again, search=True)):
         failures.append(f"search: {failure}")
     if failures:
         raise StnlabError("; ".join(failures))
@@ -67,7 +67,9 @@ def unfinished(study: Path) -> dict[str, Planned]:
     return {name: one for name, one in every.items() if name not in runs or not runs[name].finished}
 
 
-def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) -> StnlabError | None:
+def _train(
+    planned: Planned, own_folders: Sequence[Path], typed: Sequence[str], search: bool = False
+) -> StnlabError | None:
     """By its own arguments and what was typed here. Returns what went wrong, in one line."""
     from stnlab.sweeps import run_hydra
     from stnlab.train import check_settings, train
@@ -81,7 +83,7 @@ def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) 
     try:
         allowed = allowed_targets(own_folders)
         folders = [f"--config-dir={folder}" for folder in own_folders]
-        run_hydra(task, [*folders, *_harmless(planned.arguments, own_folders, typed), *typed])
+        run_hydra(task, [*folders, *_harmless(planned.arguments, own_folders, typed, search), *typed])
     except StnlabError as error:
         return error
     except Exception as error:
@@ -92,8 +94,8 @@ def _train(planned: Planned, own_folders: Sequence[Path], typed: Sequence[str]) 
     return None
 
 
-def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequence[str]) -> list[str]:
-    """Of a run's arguments the overrides that are not typed anew.
+def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequence[str], search: bool) -> list[str]:
+    """Of the arguments of a run, or of a search, the overrides that are not typed anew.
 
     Raises UntrustedError for what can run code before a configuration is there to look at, or read the environment:
     other folders of choices or files elsewhere, Hydra's own settings but for those of a search, packages, resolvers.
@@ -112,7 +114,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
     for argument in arguments:
         if argument.startswith("--config-dir="):
             continue
-        if argument in MULTIRUN:
+        if search and argument in MULTIRUN:
             kept.append(argument)
             continue
         override = _parsed(argument)
@@ -121,7 +123,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
         key, value = override.key_or_group, override.value()
         chosen = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
         if (
-            (re.split(r"[./]", key)[0] == "hydra" and not (f"{key}/{value}" in choices or _is_of_a_search(key, value)))
+            (re.split(r"[./]", key)[0] == "hydra" and not (search and _is_of_a_search(key, value, choices)))
             or override.package is not None
             or (key in groups and not all(one is None or f"{key}/{one}" in choices for one in chosen))
             or ":" in argument.partition("${")[2]
@@ -131,10 +133,10 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
     return kept
 
 
-def _is_of_a_search(key: str, value: object) -> bool:
-    """Of Hydra's settings: numbers of a sweeper or launcher, and what is minimised, which are no more than that."""
+def _is_of_a_search(key: str, value: object, choices: set[str]) -> bool:
+    """Of Hydra's settings: which sweeper and launcher of ours, numbers of theirs, and what is minimised."""
     number = isinstance(value, int | float) and key.startswith(("hydra.sweeper.", "hydra.launcher."))
-    return number or key == "hydra.sweeper.minimize"
+    return number or key == "hydra.sweeper.minimize" or f"{key}/{value}" in choices
 
 
 def _parsed(argument: str) -> Override:

@@ -46,7 +46,8 @@ class Queue(Launcher):
 
         if importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None:
             raise StnlabError(
-                f"hydra/launcher={self.name}: needs hydra-submitit-launcher; pip install '<path to the clone>[submitit]'"
+                f"hydra/launcher={self.name}: needs hydra-submitit-launcher; "
+                "pip install '<path to the clone>[submitit]'"
             )
         from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
