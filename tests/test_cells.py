@@ -102,6 +102,7 @@ def test_the_command_line_replaces_params_and_selects_among_what_cells_say(
             r"^placement=shared: no cell of this study is that; its cells ",
         ),
         (["-m", "cells=[plain]"], r"^cells=\[plain\]: this sweep has no named cells; studies in conf/ablation have"),
+        ([*CELLS, "hydra/sweeper=optuna"], r"^hydra/sweeper=optuna: cannot search the cells of a study; choose one "),
         (["cells=[plain]"], r"^cells: one run has none of them; choose a study of some, ablation="),
         ([*CELLS, "hydra.sweeper.cells.plain=3"], r"^hydra.sweeper.cells.plain=3: give its values, such as "),
         ([*CELLS, "+hydra.sweeper.cells.bad={seed: '(1'}"], r"^seed=\(1: cannot be read; write key=value"),

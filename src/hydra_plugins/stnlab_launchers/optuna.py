@@ -16,7 +16,7 @@ class Optuna(Sweeper):
 
     n_trials: of the whole search, those of earlier commands included. minimize: measures of `metrics.json`.
     storage: URL of a database, None for a file in the study's folder. sampler: node of an Optuna sampler. params: what
-    is searched, as on the command line, which comes after it.
+    is searched, as on the command line, which comes after it. cells: refused, a study's are no space to search.
     """
 
     def __init__(
@@ -27,10 +27,13 @@ class Optuna(Sweeper):
         storage: str | None,
         sampler: DictConfig,
         params: DictConfig | None = None,
+        cells: DictConfig | None = None,
     ) -> None:
         from stnlab.choices import check
         from stnlab.errors import StnlabError
 
+        if cells:
+            raise StnlabError("hydra/sweeper=optuna: cannot search the cells of a study; choose one without, or none")
         if importlib.util.find_spec("optuna") is None:
             raise StnlabError("hydra/sweeper=optuna: needs optuna; pip install '<path to the clone>[optuna]'")
         from stnlab.tuning import Options
