@@ -143,10 +143,10 @@ def test_what_slurm_refuses_or_ends_is_told(monkeypatch: pytest.MonkeyPatch, cap
     command = [*SLURM, *SMALL, "study=mine", "seed=0"]
     with pytest.raises(StnlabError, match=r"the jobs were refused: invalid partition specified: nowhere; "):
         main([*command, "hydra.launcher.partition=nowhere"])
-    with pytest.raises(StnlabError, match=r"the jobs were refused: .*Requested node configuration is not available"):
+    with pytest.raises(StnlabError, match=r"the jobs were refused: .*Invalid generic resource"):
         main([*command, "hydra.launcher.gpus=1"])
     capfd.readouterr()
-    main([*command, "hydra.launcher.wait=false", "hydra.launcher.account=ours", "hydra.launcher.sbatch={comment: why}"])
+    main([*command, "hydra.launcher.wait=false", "hydra.launcher.account=ours", "+hydra.launcher.sbatch.comment=why"])
     (script,) = Path("runs/.hydra/mine/submitit").glob("[0-9]*submission.sh")
     for option in ("account=ours", "comment=why", "mem=2GB", "cpus-per-task=1", "time=240", "signal=B:USR2@120"):
         assert f"#SBATCH --{option}\n" in script.read_text()
