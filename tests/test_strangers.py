@@ -200,7 +200,7 @@ def test_nor_does_a_search(tmp_path: Path, argument: str):
     study = tmp_path / "runs" / "mine"
     study.mkdir(parents=True)
     write_search(study, Search(["-m", "hydra/sweeper=optuna", *QUICK, argument], str(tmp_path), trials=2, done=0))
-    with pytest.raises(StnlabError, match="search: .*not from a file"):
+    with pytest.raises(StnlabError, match=r"search: .*not from a file"):
         resume.main([str(study)])
     assert not ran()
     assert not (study / "optuna.db").exists()

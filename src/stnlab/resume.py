@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
 def unfinished(study: Path) -> dict[str, Planned]:
     """Name -> what trains it, of each run that was asked for or has started and is not done."""
     planned = read_plan(study)
-    runs = {run.name: run for run in find_runs(study, empty=bool(planned))}
+    runs = {run.name: run for run in find_runs(study, empty=bool(planned or read_search(study)))}
     started: dict[str, Planned] = {}
     for name, run in runs.items():
         if not run.damaged:
