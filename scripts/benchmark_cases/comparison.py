@@ -10,7 +10,8 @@ from typing import Literal
 class Comparison:
     """Medians of ours and of the reference, in `unit`, and the goal: `of` this at least or at most.
 
-    of: `ratio`, ours / reference, or `ours` alone. ours, reference, goals: None where there is none. note: what to know.
+    of: `ratio`, ours / reference, or `ours` alone. ours, reference, goals: None where there is none. note: what else
+    there is to know.
     """
 
     case: str
