@@ -10,12 +10,13 @@ from typing import Literal
 class Comparison:
     """Medians of ours and of the reference, in `unit`, and the goal: `of` this at least or at most.
 
-    of: `ratio`, ours / reference, or `ours` alone. reference, goals: None where there is none. note: what to know.
+    of: `ratio`, ours / reference, or `ours` alone. ours, reference, goals: None where there is none. note: what else
+    there is to know.
     """
 
     case: str
     unit: str
-    ours: float
+    ours: float | None
     reference: float | None
     at_least: float | None = None
     at_most: float | None = None
@@ -24,7 +25,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float | None:
-        return self.ours / self.reference if self.reference else None
+        return self.ours / self.reference if self.ours is not None and self.reference else None
 
     @property
     def reached(self) -> bool | None:
@@ -35,12 +36,13 @@ class Comparison:
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     def line(self) -> str:
+        ours = "-" if self.ours is None else f"{self.ours:,.2f}"
         reference = "" if self.reference is None else f"reference {self.reference:>12,.2f}"
         ratio = "" if self.ratio is None else f"ratio {self.ratio:>7.2f}"
         sign, goal = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
         verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
         wanted = "" if goal is None else f"{self.of} {sign} {goal:g} {verdict}"
-        return f"{self.case:<44} {self.ours:>12,.2f} {self.unit:<9} {reference:<22}  {ratio:<13}  {wanted}  {self.note}"
+        return f"{self.case:<44} {ours:>12} {self.unit:<9} {reference:<22}  {ratio:<13}  {wanted}  {self.note}"
 
 
 def medians(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:

@@ -39,9 +39,7 @@ def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparis
     if not enough:
         found = max((len(same) for same in by_length.values()), default=0)
         command = MISSING.format(study=study.name, choices=CHOICES[placement])
-        return Comparison(
-            name, "images", float("nan"), None, note=f"{found} of {SEEDS} seeds are there; missing: {command}"
-        )
+        return Comparison(name, "images", None, None, note=f"{found} of {SEEDS} seeds are there; missing: {command}")
     errors = {length: mean(run.metrics["test/error"] for run in same) for length, same in enough.items()}
     reaching = [length for length, error in errors.items() if error <= PRINTED[placement]]
     length = min(reaching) if reaching else min(errors, key=lambda one: errors[one])
