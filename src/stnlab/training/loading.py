@@ -106,7 +106,7 @@ def load_checkpoint(path: Path, module: Classifier) -> dict[str, Any]:
             raise ValueError(f"has no {', '.join(missing)}")
         expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
         if {name: tensor.shape for name, tensor in checkpoint["state_dict"].items()} != expected:
-            raise ValueError("holds the weights of another network")
+            raise ValueError("its weights fit no network that today's code makes of config.yaml")
     except Exception as error:  # of garbage, zipfile, pickle and torch raise nearly anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:150]
         raise StnlabError(f"{path}: cannot be loaded ({reason}); train this run again with fresh=true") from error
