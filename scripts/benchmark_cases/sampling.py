@@ -46,7 +46,8 @@ def _rates(warps: dict[str, Warp], shape: tuple[int, ...], parameters: int, with
     upstream = torch.rand(shape, device=device)
 
     def rate(warp: Warp) -> float:
-        seconds, start = [], time.perf_counter()
+        seconds: list[float] = []
+        start = time.perf_counter()
         while not seconds or time.perf_counter() - start < SECONDS:
             images.grad = theta.grad = None
             begun = time.perf_counter()

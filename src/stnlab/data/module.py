@@ -209,7 +209,8 @@ class ImageData(pl.LightningDataModule):
             distortion.disturb(distortion(source, pose, self._around), parameters, partial(self._stored, raw))
             for source, pose, parameters in zip(self._sources(raw, drawn), poses, drawn, strict=True)
         ]
-        image = (torch.cat(parts, dim=1) - self.mean[:, None, None]) / self.std[:, None, None]
+        shown = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        image = (shown - self.mean[:, None, None]).div_(self.std[:, None, None])
         own = [raw.labels, *(labels[parameters["partner"]] for parameters in drawn[1:])]
         label = self.dataset.combine(torch.stack(own, dim=1))
         if not (self.dataset.posed or distortion.moves):
