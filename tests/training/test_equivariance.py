@@ -17,7 +17,8 @@ from stnlab.models.network import Network
 from stnlab.models.placement import Site
 from stnlab.training.equivariance import Motion, feature_depths, gap, measure_equivariance
 
-POINTWISE = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU())
+POINTWISE = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
+POINTWISE[0].weight.data = torch.tensor([1.0, -1.0])[:, None, None, None]  # alive, whatever the values
 LOPSIDED = nn.Conv2d(1, 1, 3, bias=False)
 LOPSIDED.weight.data = torch.tensor([[[[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]]]])  # a derivative along x
 
