@@ -3,6 +3,7 @@
 A test holds the page to what conf/ says.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ the one it starts from, too."""
 
 def page(conf: Path) -> str:
     """The page as Markdown. conf: the folder of choices."""
-    root = yaml.safe_load((conf / "train.yaml").read_text())
+    text = (conf / "train.yaml").read_text()
+    root = yaml.safe_load(text)
     defaults = [
         group.removeprefix("override ") for entry in root["defaults"] if isinstance(entry, dict) for group in entry
     ]
@@ -35,7 +37,18 @@ def page(conf: Path) -> str:
             continue
         lines += ["| choice | what it is | starts from | options |", "| --- | --- | --- | --- |"]
         lines += [_row(path) for path in files]
+    lines += ["", "## Beside the groups", "", "| option | what it is |", "| --- | --- |", *_ungrouped(text)]
     return "\n".join(lines) + "\n"
+
+
+def _ungrouped(text: str) -> Iterator[str]:
+    """The options that `train.yaml` itself has, with what it says beside each."""
+    parent = ""
+    for indent, key, value, comment in re.findall(r"^( *)(\w+): *([^#\n]*?) *(?:# (.*))?$", text, re.MULTILINE):
+        parent = parent if indent else key
+        if parent not in ("defaults", "hydra"):
+            name = f"{parent}.{key}" if indent else key
+            yield f"| `{name}{'=' if value else ''}{value}` | {comment} |"
 
 
 def _row(path: Path) -> str:
@@ -51,7 +64,7 @@ def _row(path: Path) -> str:
 def _study(path: Path) -> list[str]:
     """What it asks, what it says of itself, and its cells."""
     sweeper = yaml.safe_load(path.read_text())["hydra"]["sweeper"]
-    said = [line if line[-1] in ".?!" else f"{line}." for line in _comments(path)]
+    said = [line if line[-1] in ".?!,:" else f"{line}." for line in _comments(path)]
     lines = [f"### `{path.stem}`", "", *said, ""]
     params = [f"`{key}={value}`" for key, value in (sweeper.get("params") or {}).items()]
     lines += [f"- each with {' '.join(params)}"] if params else []

@@ -31,6 +31,8 @@ def test_draws_the_samples_of_any_data(mnist_root: Path, tmp_path: Path):
         ("data.distortion.rotatoin=1", "data.distortion.rotatoin: no such key; did you mean rotation"),
         ("data.test_distortion={rotation:[9,1]}", r"data.test_distortion.rotation=\[9.0, 1.0\]: give \[low, high\]"),
         ("output=none/gallery.png", "output=none/gallery.png: cannot be written"),
+        ("output=gallery.svg", "output=gallery.svg: the picture is a PNG; give a name that ends in .png"),
+        ("--config-dri=none", "--config-dri=none: no such flag; did you mean --config-dir"),
         ("--config-dir=none", "--config-dir none: no such directory"),
         ("--multirun", "--multirun: is a flag of stnlab.train; the gallery has --config-dir alone"),
     ],

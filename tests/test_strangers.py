@@ -120,8 +120,10 @@ def test_a_class_of_ones_own_is_named_by_its_folder(run: RunDirectory):
     assert evaluate.main([str(run.path), "--config-dir=conf", "trainer=cpu"]) == 0
     assert ran()
     assert "evil.Evil" not in allowed_targets([Path("conf")])["backbone"]
-    with pytest.raises(StnlabError, match="evaluate has --config-dir alone"):
+    with pytest.raises(StnlabError, match="evaluate has --config-dir and --update alone"):
         evaluate.main([str(run.path), "--multirun"])
+    with pytest.raises(StnlabError, match="--updat: no such flag; did you mean --update"):
+        evaluate.main([str(run.path), "--updat"])
 
 
 class Bomb:

@@ -93,7 +93,9 @@ def check(value: Any, annotation: Any, path: str) -> Any:
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        reasons = dict.fromkeys(item["msg"].removeprefix("Input ") for item in error.errors())
+        reasons = dict.fromkeys(
+            item["msg"].removeprefix("Input ").replace("valid tuple", "valid list") for item in error.errors()
+        )
         raise StnlabError(f"{path}={_shown(value)}: {' or '.join(reasons)}") from error
 
 
@@ -106,4 +108,6 @@ def _config(annotation: Any) -> ConfigDict | None:
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, tuple):  # made of a list
+        value = list(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -59,8 +59,8 @@ def config_directories(arguments: Sequence[str]) -> list[Path]:
     return [Path(folder).resolve() for folder in named]
 
 
-def checked_flags(arguments: Sequence[str]) -> list[str]:
-    """Flags first, each in one word, then overrides. Raises StnlabError for a wrong flag."""
+def checked_flags(arguments: Sequence[str], offered: Sequence[str] = tuple(FLAGS)) -> list[str]:
+    """Flags first, each in one word, then overrides. Raises StnlabError for a wrong flag, naming those offered."""
     flags, overrides, rest = [], [], list(arguments)
     while rest:
         word = rest.pop(0)
@@ -70,7 +70,7 @@ def checked_flags(arguments: Sequence[str]) -> list[str]:
         flag, _, value = word.partition("=")
         flag = {"-c": "--cfg", "-cd": "--config-dir", "-m": "--multirun", "-p": "--package"}.get(flag, flag)
         if flag not in FLAGS:
-            raise StnlabError(f"{word}: no such flag{nearest(flag, FLAGS)}")
+            raise StnlabError(f"{word}: no such flag{nearest(flag, offered)}")
         if FLAGS[flag] and not value:
             value = rest.pop(0) if rest else ""
         if flag == "--cfg" and value not in ("job", "hydra", "all"):
@@ -86,12 +86,18 @@ def checked_flags(arguments: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
-def folders_and_overrides(arguments: Sequence[str], command: str) -> tuple[list[Path], list[str]]:
-    """What `--config-dir` names, and the overrides. Raises StnlabError for any other flag."""
-    words = checked_flags(arguments)
+def folders_and_overrides(
+    arguments: Sequence[str], command: str, own: Sequence[str] = ()
+) -> tuple[list[Path], list[str]]:
+    """What `--config-dir` names, and the overrides. Raises StnlabError for any other flag.
+
+    own: flags that the command has besides and has read already, to be named in messages.
+    """
+    offered = ("--config-dir", *own)
+    words = checked_flags(arguments, offered)
     for word in words:
         if word.startswith("-") and not word.startswith("--config-dir="):
-            raise StnlabError(f"{word}: is a flag of stnlab.train; {command} has --config-dir alone")
+            raise StnlabError(f"{word}: is a flag of stnlab.train; {command} has {' and '.join(offered)} alone")
     return config_directories(words), [word for word in words if not word.startswith("-")]
 
 

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     path, rest = path_and_overrides([one for one in arguments if one != "--update"], USAGE)
     from stnlab.compose import compose, folders_and_overrides
 
-    own_folders, overrides = folders_and_overrides(rest, "evaluate")
+    own_folders, overrides = folders_and_overrides(rest, "evaluate", ("--update",))
     config = compose("evaluate", overrides)
     update, runs, status = "--update" in arguments, _runs(path), 0
     if update and len(runs) > 1:

@@ -68,6 +68,11 @@ def check_settings(config: dict[str, Any]) -> None:
         if key not in types:
             raise StnlabError(f"{key}: no such key{nearest(key, types)}")
         check(config[key], types[key], key)
+    path = Path(config["output"])
+    if path.suffix.lower() != ".png":
+        raise StnlabError(f"output={path}: the picture is a PNG; give a name that ends in .png")
+    if not path.parent.is_dir():
+        raise StnlabError(f"output={path}: cannot be written (there is no folder {path.parent})")
 
 
 if __name__ == "__main__":

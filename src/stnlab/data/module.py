@@ -301,8 +301,9 @@ class ImageData(pl.LightningDataModule):
     def _check_sizes(self, train: int, test: int, held: int | None) -> None:
         wanted = (held or 0) + (self.train_size or 1)
         if wanted > train:
+            shown = "null" if self.train_size is None else self.train_size
             raise StnlabError(
-                f"data.validation_size={self.validation_size} and data.train_size={self.train_size} take more than "
+                f"data.validation_size={self.validation_size} and data.train_size={shown} take more than "
                 f"the {train} training images there are; give less"
             )
         if (self.test_size or 0) > test:

@@ -35,7 +35,9 @@ class Sampler:
 
     def __post_init__(self) -> None:
         if self.antialias and self.mode == "nearest":
-            raise StnlabError("antialias=true averages pixels, mode=nearest copies them: choose bilinear or bicubic")
+            raise StnlabError(
+                "sampler.antialias=true averages pixels, sampler.mode=nearest copies them: choose bilinear or bicubic"
+            )
 
     def __call__(
         self, images: Tensor, point_map: PointMap, size: tuple[int, int], background: Tensor | None = None

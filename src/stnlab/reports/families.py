@@ -222,10 +222,14 @@ def _scaled(rows: Sequence[Row]) -> str:
     ]
     if not pairs:
         return ""
+    changes = [after - before for _, before, after in pairs]
     worse = [name for name, before, after in pairs if after > before]
     if not worse:
-        return f"Temperature scaling lowers the test ECE of all {len(pairs)} cells it was fitted for."
-    return f"Temperature scaling makes the test ECE worse in {len(worse)} of {len(pairs)} cells: {_named(worse)}."
+        return f"Temperature scaling lowers the test ECE of all {len(pairs)} cells it was fitted for (not tested)."
+    most = f"by at most {wording.percent(max(changes))} points, not tested"
+    return (
+        f"Temperature scaling makes the test ECE worse in {len(worse)} of {len(pairs)} cells: {_named(worse)} ({most})."
+    )
 
 
 def _overconfident(rows: Sequence[Row]) -> str:
