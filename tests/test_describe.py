@@ -37,6 +37,17 @@ def test_the_table_has_a_row_for_each_part_and_the_totals(capsys: pytest.Capture
     assert not (tmp_path / "runs").exists()
 
 
+def test_eighty_columns_cut_nothing_off(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["data=svhn_numbers", "backbone=svhn_cnn", "placement=stacked", "placement.depths=[0,1,2,3]"])
+    out = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
+    rows = [line for line in out.splitlines() if line[0] == "│"]
+    assert rows
+    assert {line[-1] for line in rows} == {"│"}
+    assert "transformers" in rows[-2]
+
+
 def test_it_takes_what_train_takes(capsys: pytest.CaptureFixture[str]):
     main(["-m", "placement=none,deep", "recipe=smoke", "logger=none"])
     assert capsys.readouterr().out.count("Conv2d MaxPool2d ReLU") >= 4

@@ -43,9 +43,11 @@ def describe_network(config: Config) -> None:
 
 
 def _table(title: str, image_shape: tuple[int, ...], parts: "list[Part]") -> Table:
-    table = Table("depth", "part", "output", title=title)
-    for name in ("parameters", "share", "multiply-adds", "share"):
-        table.add_column(name, justify="right")
+    table = Table("depth", title=title, pad_edge=False)
+    table.add_column("part", min_width=len("transformers"), overflow="fold")  # the one that may wrap, at 80 columns too
+    table.add_column("output", no_wrap=True)
+    for name in ("parameters", "share", "multiply-\nadds", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
     transformers = [part for part in parts if part.kind == "transformer"]
 
     def costs(counted: "list[Part]") -> list[str]:

@@ -52,7 +52,7 @@ def families(report: Report) -> list[Section]:
     rows = [row for row in report.rows if row.cell.finished]
     names = sorted({name for row in rows for run in row.cell.finished if run.result for name in run.result.metrics})
     scaled = {"ECE %": "ece"} | CALIBRATION | SCORES
-    after = [(title, _plain(f"temperature/{name}")) for title, name in scaled.items()]
+    after = _measures("temperature", scaled)
     found = [
         _section("Calibration", rows, [*_temperature(), *_measures("test", CALIBRATION)]),
         _section("Scores", rows, _measures("test", SCORES)),
