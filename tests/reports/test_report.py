@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy.stats import t as student
 
 from stnlab.errors import StnlabError
-from stnlab.reports import Options, print_report, read_study, write_report
+from stnlab.reports import Options, print_report, read_study, wording, write_report
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
 from stnlab.reports.families import answers, families, without_validation
 from stnlab.reports.latex import escape, to_latex
@@ -212,6 +212,7 @@ def test_what_else_is_measured_is_in_tables_by_family(report):
     assert [row[0][0] for row in found["Rectification"].rows] == ["input affine", "input rotation_scale", "deep affine"]
     texts = [(report.folder / name).read_text() for name in ("index.html", "results.md")]
     assert all(section.title in text for section in found.values() for text in texts)
+    assert all(wording.OF_FAMILIES in text for text in texts)
 
 
 def test_what_it_says_is_answered_in_sentences(report):
@@ -224,7 +225,8 @@ def test_what_it_says_is_answered_in_sentences(report):
     assert scaled.startswith(f"Temperature scaling makes the test ECE worse in {len(worse)} of 4 cells: `{worse[0]}`")
     assert scaled.endswith(f" (by at most {most:.2f} points, not tested).")
     assert any(line.startswith("Most overconfident: `deep affine`, at rotation") for line in said)
-    assert any("`placement=input`: rotation is mostly undone" in line for line in said)
+    (undone,) = (line for line in said if line.startswith("`placement=input`: rotation is mostly undone"))
+    assert undone.endswith("`), over only 2 seeds.")
     assert said[-1].endswith("train with data.validation_size above 0.") == (without_validation(report.runs) != [])
     assert max(len(line.split()) for line in said[:-1]) <= 25
 

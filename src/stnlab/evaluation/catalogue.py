@@ -64,7 +64,7 @@ def is_headline(name: str) -> bool:
 GUO, FINNVEDEN = "Guo et al. 2017, arXiv:1706.04599", "Finnveden et al. 2020, arXiv:2004.11678"
 MURPHY, CARPENTER = "Murphy, J. Appl. Meteorol. 1973", "Carpenter, JRSS B 1999"
 INTERVAL, HOW = "end of its 95% interval over test images", "how: stnlab.evaluation.measure_intervals"
-NOISE = "; an upper end at the estimate itself: no more than noise can be shown"
+NOISE = "; less the noise that inflates the estimate, so that the upper end may be the estimate itself"
 
 SPLITS = {
     "test": "of the test images",

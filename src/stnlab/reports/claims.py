@@ -152,14 +152,16 @@ def notes(decided: Mapping[str, Sequence[Decision]]) -> list[str]:
     if not every:
         return []
     with_margin = [one.claim for one in every if one.claim.margin]
-    margins = dict.fromkeys(f"{claim.side} {_signed(claim.threshold)}: {claim.margin}" for claim in with_margin)
+    sides: dict[tuple[float, str], dict[str, None]] = {}
+    for claim in with_margin:
+        sides.setdefault((claim.threshold, claim.margin), {})[claim.side] = None
     return [
         "Effect: the measure of what is named before the minus, less that of what is named after it. "
         "A claim is supported, or contradicted, where the effect lies on the claimed side of its threshold, or on the "
         "other, with p < 0.05, two-sided, Holm-corrected for the claims of its paper tested here. Errors are paired "
         "over test images and seeds (over one seed, it speaks of that training alone); other measures over seeds, by "
         "Student's t.",
-        *margins,
+        *(f"{' or '.join(named)} {_signed(at)}: {why}" for (at, why), named in sides.items()),
     ]
 
 

@@ -256,19 +256,23 @@ def _overconfident(rows: Sequence[Row]) -> str:
 def _undone(rows: Sequence[Row]) -> list[str]:
     """Of each placement, for the cell whose transformer leaves the least: circular deviations before and after."""
     names = ("rectification/0/rotation/input", "rectification/0/rotation/residual")
-    by_placement: dict[str, list[tuple[float, float, str]]] = {}
+    by_placement: dict[str, list[tuple[float, float, str, int]]] = {}
     for row in rows:
         if all(row.cell.values(name) for name in names):
             before, after = (row.cell.mean(name) for name in names)
             if before > 1:  # degrees: else there is nothing to undo
                 placement = str(row.cell.config["choices"]["placement"])
-                by_placement.setdefault(placement, []).append((after / before, before, row.cell.name))
+                by_placement.setdefault(placement, []).append(
+                    (after / before, before, row.cell.name, len(row.cell.values(names[1])))
+                )
     said = []
     for placement, members in by_placement.items():
-        share, before, name = min(members)
+        share, before, name, seeds = min(members)
         left = f"from {before:.1f}\N{DEGREE SIGN} to {share * before:.1f}\N{DEGREE SIGN} within a class"
         word = "mostly" if share < 0.5 else "partly" if share < 0.9 else "not"
-        said.append(f"`placement={placement}`: rotation is {word} undone; at best {left} (`{name}`).")
+        said.append(
+            f"`placement={placement}`: rotation is {word} undone; at best {left} (`{name}`){wording.few_seeds(seeds)}."
+        )
     return said
 
 

@@ -84,6 +84,7 @@ def to_page(
         not_compared=wording.not_compared(report),
         beside=report.beside.tables if report.beside else [],
         families=families(report),
+        of_families=wording.OF_FAMILIES,
         problems=wording.problems(report),
         pictures=pictures.sections,
         scaled=any(one.file.endswith("-scaled") for one in pictures.sections.get("reliability", [])),

@@ -160,7 +160,9 @@ def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Mea
     lines += [f"- {sentence}" for sentence in (*answers(report), *wording.not_compared(report))]
     for section, notes in report.beside.tables if report.beside else ():
         lines += ["", *_section_lines(section), *(f"{line}  " for line in notes)]
-    for section in families(report):
+    if measured := families(report):
+        lines += ["", wording.OF_FAMILIES]
+    for section in measured:
         lines += ["", *_section_lines(section)]
     lines += ["", *report.notes] if report.notes else []
     lines += ["", *(f"- `{name}`: {problem}" for name, problem in wording.problems(report))]

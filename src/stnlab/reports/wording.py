@@ -50,6 +50,13 @@ def verdict(found: PairFindings) -> str:
     return (f"{sure} {', '.join(words)}" if words else nothing) + few_seeds(seeds)
 
 
+OF_FAMILIES = (
+    "Means over seeds; with them 95% intervals, or of two runs where they lie. Intervals of calibration errors and of "
+    "reliability are less the noise that inflates the estimate: an upper end may be the estimate itself."
+)
+"""What stands above the tables of what else is measured."""
+
+
 def few_seeds(seeds: int) -> str:
     """`, over only 2 seeds`: the caveat of what fewer than 5 say."""
     return f", over only {seeds} seed{'s' if seeds > 1 else ''}" if seeds < FEW_SEEDS else ""
