@@ -124,8 +124,9 @@ def _leave() -> None:
     in jobs of the local queue and behind a shell's `&`, this process ends."""
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):
         os._exit(1)
-    assert threading.main_thread().ident is not None
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
 
 
 def _living_elsewhere(path: Path) -> str | None:
