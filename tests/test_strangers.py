@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from optuna.storages import RDBStorage
 
 import stnlab
 from stnlab import evaluate, resume
+from stnlab.compose import without_password
 from stnlab.data.torchvision_sets import Cifar10, Gtsrb
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.plan import Planned, change_plan
 from stnlab.runs.search import Search, write_search
 from stnlab.train import main
-from stnlab.trust import allowed_targets
+from stnlab.trust import UntrustedError, allowed_targets
 
 QUICK = ["recipe=smoke", "recipe.steps=2", "callbacks=quiet", "logger=none", "trainer=cpu", "evaluation.images=0"]
 QUICK += ["data.train_size=300", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
@@ -208,6 +210,16 @@ def test_nor_does_a_search(tmp_path: Path, argument: str):
     assert not (study / "optuna.db").exists()
 
 
+def test_a_password_that_was_left_out_is_to_be_typed_anew():
+    server = "+callbacks.own.server='https://me:pass-word@localhost/x'"
+    kept = without_password(server)
+    assert "pass-word" not in kept
+    assert resume._harmless([server], [], [], False) == [server]
+    with pytest.raises(UntrustedError, match="type it after the study's path"):
+        resume._harmless([kept], [], [], False)
+    assert resume._harmless([kept], [], [server], False) == []
+
+
 def test_what_is_typed_beside_the_study_is_trusted(tmp_path: Path):
     study, own = tmp_path / "runs" / "mine", tmp_path / "own"
     (own / "transform").mkdir(parents=True)
@@ -256,6 +268,12 @@ def test_no_secret_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     main([*QUICK, "study=mine", "placement=none", "logger=[wandb,csv,tensorboard,mlflow]"])
     (run,) = find_runs(Path("runs/mine"))
+    server, connect = "postgresql://me:pass-word@localhost/searches", RDBStorage.__init__
+    here = {server: f"sqlite:///{tmp_path}/searches.db"}
+    monkeypatch.setattr(RDBStorage, "__init__", lambda self, url: connect(self, here[url]))
+    search = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", f"hydra.sweeper.storage='{server}'", "seed=0,1"]
+    main([*QUICK, "study=searched", "placement=none", *search])
+    assert "me:***@localhost" in Path("runs/searched/search.json").read_text()
     run.fail("made for this test", "")
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 10

@@ -31,6 +31,8 @@ GROUPS = (
 )
 FLAGS = {"--multirun": False, "--cfg": True, "--config-dir": True, "--resolve": False, "--package": True}
 """Which of them take a value."""
+LEFT_OUT = ":***@"
+"""In the place of a password."""
 
 
 def for_size(size: Any, values: Mapping[Any, Any]) -> Any:
@@ -127,8 +129,13 @@ def to_config(composed: DictConfig) -> Config:
     assert isinstance(config, dict)
     names = {group: chosen[group] for group in GROUPS if group in chosen}
     own_folders = [source.path for source in known.runtime.config_sources if source.provider == "command-line"]
-    typed = [*(f"--config-dir={folder}" for folder in own_folders), *known.overrides.task]
+    typed = [*(f"--config-dir={folder}" for folder in own_folders), *map(without_password, known.overrides.task)]
     return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": typed}
+
+
+def without_password(argument: str) -> str:
+    """An argument of the command line as it may be kept, or shown: without the password of a server's URL."""
+    return re.sub(r"(://[^:/@]*):[^/]*@", rf"\1{LEFT_OUT}", argument)
 
 
 def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> str:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from stnlab.command import path_and_overrides, run_command
-from stnlab.compose import conf_directory, config_directories, folders_and_overrides
+from stnlab.compose import LEFT_OUT, conf_directory, config_directories, folders_and_overrides
 from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import find_runs
 from stnlab.runs.identity import Config
@@ -99,6 +99,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
 
     Raises UntrustedError for what can run code before a configuration is there to look at, or read the environment:
     other folders of choices or files elsewhere, Hydra's own settings but for those of a search, packages, resolvers.
+    A URL whose password was left out has to be typed anew, too.
     """
     choices = {
         path.relative_to(folder).with_suffix("").as_posix()
@@ -127,6 +128,7 @@ def _harmless(arguments: Sequence[str], own_folders: Sequence[Path], typed: Sequ
             or override.package is not None
             or (key in groups and not all(one is None or f"{key}/{one}" in choices for one in chosen))
             or ":" in argument.partition("${")[2]
+            or LEFT_OUT in argument
         ):
             raise UntrustedError(f"{argument}: not from a file; if you trust it, type it after the study's path")
         kept.append(argument)

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from stnlab.choices import build, check
-from stnlab.compose import to_config
+from stnlab.compose import to_config, without_password
 from stnlab.errors import StnlabError, nearest
 from stnlab.evaluation.catalogue import ROWS, explanations
 from stnlab.runs.directory import RunBusyError, RunDirectory
@@ -213,7 +213,8 @@ class Tuner:
     def _note(self) -> None:
         done = sum(trial.state is TrialState.COMPLETE for trial in self._counted())
         trials = done if self.exhausted else self.options.n_trials
-        write_search(self.study, Search(sys.argv[1:], str(Path.cwd()), trials, done))
+        arguments = [without_password(argument) for argument in sys.argv[1:]]
+        write_search(self.study, Search(arguments, str(Path.cwd()), trials, done))
 
     def _results(self) -> Iterator[str]:
         """How many trials came to what, and the best: of several measures, each that no other beats in all."""
@@ -268,4 +269,5 @@ def _one_line(options: Options, study: Path) -> Iterator[None]:
     except (SQLAlchemyError, OptunaError) as error:
         reason = str(error.__cause__ or error).strip().split("\n", maxsplit=1)[0]
         remedy = "; without this file, the same command makes it again from the runs" if not options.storage else ""
-        raise StnlabError(f"{options.storage or storage_file(study)}: Optuna's database: {reason}{remedy}") from error
+        database = without_password(options.storage) if options.storage else storage_file(study)
+        raise StnlabError(f"{database}: Optuna's database: {reason}{remedy}") from error

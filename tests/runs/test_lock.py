@@ -1,8 +1,12 @@
 import json
 import os
+import signal
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,15 +58,53 @@ def test_a_process_gives_signs_of_life_and_stops_when_it_was_taken_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(lock, "BEAT", 0.01)
-    holder = tmp_path / ".holder"
+    holder, waited = tmp_path / ".holder", subprocess.Popen(["sleep", "60"])
     with pytest.raises(KeyboardInterrupt), lock.held(tmp_path):
         os.utime(holder, times=(0, 0))
         while holder.stat().st_mtime == 0:
             time.sleep(0.01)
-        holder.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-        time.sleep(60)
+        written = tmp_path / "holder"
+        written.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+        written.replace(holder)
+        waited.wait()  # as for the processes of a run
+    waited.kill()
+    waited.wait()
     assert "elsewhere took this run over" in capsys.readouterr().out
     assert holder.exists()
+
+
+def test_who_was_taken_for_dead_stops_where_ctrl_c_means_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ended = threading.Event()
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    monkeypatch.setattr(lock.os, "_exit", lambda status: ended.set())
+    monkeypatch.setattr(lock.signal, "getsignal", lambda number: signal.SIG_IGN)
+    monkeypatch.setattr(lock.signal, "pthread_kill", lambda *_: None)
+    with lock.held(tmp_path):
+        (tmp_path / ".holder").write_text("")
+        assert ended.wait(10)
+        (tmp_path / ".holder").unlink()
+
+
+def test_a_sign_of_life_that_fails_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    utime, tried = os.utime, threading.Event()
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+
+    def fails_once(*arguments: Any, **options: Any) -> None:
+        if not tried.is_set():
+            tried.set()
+            raise OSError(5, "Input/output error")
+        utime(*arguments, **options)
+
+    holder = tmp_path / ".holder"
+    with lock.held(tmp_path):
+        monkeypatch.setattr(lock.os, "utime", fails_once)
+        assert tried.wait(10)
+        utime(holder, times=(0, 0))
+        for _ in range(1000):
+            if holder.stat().st_mtime > 0:
+                break
+            time.sleep(0.01)
+        assert holder.stat().st_mtime > 0
 
 
 def test_of_two_machines_at_once_one_is_first(tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,3 +1,5 @@
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,26 @@ def test_a_run_starts_its_own_processes_on_one_machine(
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     with pytest.raises(StnlabError, match=r"srun started this command 2 times; .*: give srun --ntasks=1"):
         train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu")
+
+
+def test_processes_that_do_not_stop_are_ended(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that has left while another waits for it would keep a job of SLURM until it is too late to requeue it."""
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, command: object, **_: object) -> None:
+            super().__init__(["sleep", "60"])
+            self.interrupted = False
+            started.append(self)
+
+        def wait(self, timeout: float | None = None) -> int:
+            if not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    started: list[Interrupted] = []
+    monkeypatch.setattr("stnlab.training.launch.subprocess.Popen", Interrupted)
+    monkeypatch.setattr("stnlab.training.launch.PATIENCE", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, mnist_root, "trainer=ddp", "trainer.accelerator=cpu")
+    assert [process.returncode for process in started] == [-signal.SIGTERM]

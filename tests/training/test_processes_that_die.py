@@ -50,7 +50,7 @@ def kill_when_training(folder: Path, rank: str) -> None:
 
 
 @pytest.mark.parametrize("gone", ["the command", "torchrun"])
-def test_a_process_does_not_outlive_those_that_it_works_for(monkeypatch: pytest.MonkeyPatch, gone: str):
+def test_a_process_does_not_outlive_those_that_it_works_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str):
     def ended(status: int) -> None:
         raise SystemExit(status)
 
@@ -61,7 +61,7 @@ def test_a_process_does_not_outlive_those_that_it_works_for(monkeypatch: pytest.
     monkeypatch.setattr(worker.os, "_exit", ended)
     monkeypatch.setattr(worker, "WATCH", 0)
     with pytest.raises(SystemExit):
-        worker.end_with(os.getpid() if gone == "torchrun" else ended_command.pid)
+        worker.end_with(os.getpid() if gone == "torchrun" else ended_command.pid, tmp_path / "stop")
 
 
 def test_a_dead_process_ends_the_run_as_failed_and_it_goes_on_later(tmp_path: Path):

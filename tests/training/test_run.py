@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 import stnlab
@@ -212,6 +213,28 @@ def test_a_run_at_work_is_left_alone(train: Train):
     with run.lock(), pytest.raises(StnlabError, match="another process"):
         train("fresh=true", "busy=skip")
     assert run.state == "done"
+
+
+def test_of_several_processes_the_first_that_fails_says_why(
+    train: Train, tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = train("recipe.epochs=1")
+    run.update(state="running")
+    monkeypatch.setattr(pl.Trainer, "is_global_zero", False)
+    places = [f"data.root={mnist_root}", f"runs_dir={tmp_path}", "study=study", "recipe.epochs=1"]
+    for reason in ("the second had too little memory", "connection closed by peer"):
+        monkeypatch.setattr("stnlab.training.run._fit_and_test", raising(RuntimeError(reason)))
+        with pytest.raises(RuntimeError, match=reason):
+            train_run(compose("train", [*SMALL, *places]), locked=True)
+    assert run.info["error"] == "RuntimeError: the second had too little memory"
+    assert "Traceback" in run.error_log.read_text()
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def start(*_: object) -> None:
+        raise error
+
+    return start
 
 
 def test_a_damaged_checkpoint_is_named(train: Train, mnist_root: Path):

@@ -67,6 +67,28 @@ def test_sigterm_keeps_the_step_and_nothing_of_validation_or_test(
     assert (run.path / "metrics.csv").read_bytes() == (undisturbed.path / "metrics.csv").read_bytes()
 
 
+def test_epochs_of_one_step_are_stopped_after(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch):
+    def tell(self: Stopper, trainer: Any, *_: Any, **__: Any) -> None:
+        if trainer.global_step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    config = [
+        *SMALL,
+        f"data.root={mnist_root}",
+        f"runs_dir={tmp_path}",
+        "data.train_size=100",
+        "data.validation_size=0",
+    ]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Stopper, "on_train_batch_start", tell)
+        train_run(compose("train", config))
+    run = RunDirectory(next(tmp_path.glob("default/*")))
+    assert torch.load(run.last_checkpoint, weights_only=True)["global_step"] == 4
+    train_run(compose("train", config))
+    assert [row["step"] for row in run.history] == list(range(1, 11))
+    assert run.state == "done"
+
+
 TELLING = """
 import os, signal, sys, time
 from pathlib import Path

@@ -4,16 +4,16 @@ On one machine `.lock` is locked by the operating system, which no dead process 
 that, as is often so on network file systems: for them `.holder` names the process, and its time is a sign of life.
 """
 
-import _thread
 import json
 import os
 import platform
 import secrets
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -110,10 +110,23 @@ def _beat(path: Path, mine: str, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         if (holder := _read(path)) not in (None, mine):
             print(f"{path.parent}: {_host(holder)} took this run over while this process stood still", flush=True)
-            _thread.interrupt_main()
+            _leave()
             return
         if holder is not None:
-            os.utime(path)
+            with suppress(
+                OSError
+            ):  # given back at this moment, or a file system that fails now and not at the next beat
+                os.utime(path)
+
+
+def _leave() -> None:
+    """KeyboardInterrupt in the main thread, also while that waits for other processes. Where SIGINT means nothing, as
+    in jobs of the local queue and behind a shell's `&`, this process ends."""
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):
+        os._exit(1)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
 
 
 def _living_elsewhere(path: Path) -> str | None:

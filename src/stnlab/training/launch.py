@@ -17,6 +17,8 @@ from stnlab.training.devices import check_devices, claim_devices
 
 WATCH = 0.5
 """Seconds between two looks of a process at whether those that it works for are alive."""
+PATIENCE = 60.0
+"""Seconds for processes to stop: a job of SLURM has a little more (`warning_seconds`) until it cannot be requeued."""
 STOP = "stop"
 """A file beside the configuration file of a run's processes: they are to stop."""
 
@@ -64,7 +66,11 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
             status = processes_of_run.wait()
         except KeyboardInterrupt:
             file.with_name(STOP).touch()  # each finishes its step and keeps it
-            processes_of_run.wait()
+            try:
+                processes_of_run.wait(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:  # one has left, and another waits for it on its GPU
+                processes_of_run.terminate()
+                processes_of_run.wait()
             raise
     if status < 0:
         time.sleep(4 * WATCH)  # torchrun itself was killed: its processes see it, and write no more

@@ -99,6 +99,8 @@ class Recorder(Checkpoint):
         if trainer.is_global_zero:
             self.run.write_history(self.rows)
             self.run.update(**self.timings())
+        if trainer.strategy.broadcast(self.stopper.asked):  # epochs may be too short to stop within, and not validated
+            raise KeyboardInterrupt
 
     def _is_time(self, trainer: pl.Trainer) -> tuple[bool, bool]:
         """Whether to write a checkpoint, and to stop after it.

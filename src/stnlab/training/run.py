@@ -76,7 +76,8 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
         except Exception as error:
             if stopper.asked:  # workers of the data got the signal, too, and are missed
                 raise KeyboardInterrupt from error
-            if first and run.state != "done":  # a logger may fail when all results are written
+            # of several processes the first that fails says why; a logger may fail when all results are written
+            if run.state == "running":
                 try:
                     run.fail(_first_line(error), "".join(traceback.format_exception(error)))
                 except UnwritableError as unwritten:  # a full disk must not hide what came first

@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 class Stopper(pl.Callback):
     """While batches go through the network, SIGTERM only sets `asked`.
 
-    The Recorder then writes a checkpoint after the step and leaves; validation and test, of which nothing is kept, are
-    left after the batch. Replaces Lightning's own handler, which keeps nothing, and which with several processes
-    broadcasts from within the handler: that can meet another process inside another collective, and both hang.
-    Lightning puts back what was there before when it has finished.
+    The Recorder then writes a checkpoint after the step or the epoch and leaves; validation and test, of which nothing
+    is kept, are left after the batch. Replaces Lightning's own handler, which keeps nothing, and which with several
+    processes broadcasts from within the handler: that can meet another process inside another collective, and both
+    hang. Lightning puts back what was there before when it has finished.
     """
 
     def __init__(self) -> None:
