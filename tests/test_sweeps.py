@@ -13,6 +13,7 @@ import torch
 from stnlab import resume, status
 from stnlab.compose import to_config
 from stnlab.errors import StnlabError
+from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.plan import Planned, change_plan, read_plan
 from stnlab.sweeps import compose_jobs
@@ -90,6 +91,27 @@ def test_status_tells_the_running_from_the_interrupted(
     assert "damaged" in capsys.readouterr().out
     with pytest.raises(StnlabError, match="no such option"):
         status.main(["runs/mine", "--wach"])
+
+
+def test_a_watch_waits_for_the_jobs_of_a_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    run = RunDirectory(Path("runs/mine/a-run"))
+    change_plan(Path("runs/mine"), {run.name: Planned([], "")})
+    Path("runs/.hydra/mine/submitit").mkdir(parents=True)
+    files.write_json(Path("runs/.hydra/mine/submitit/jobs.json"), {str(run.path.absolute()): "7_0"})
+    looks = []
+
+    def interrupt_at_last(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "PATIENCE", -1.0)
+    monkeypatch.setattr(status.time, "sleep", interrupt_at_last)
+    with pytest.raises(KeyboardInterrupt):
+        status.main(["runs/mine", "--watch"])
+    Path("runs/.hydra/mine/submitit/jobs.json").unlink()
+    status.main(["runs/mine", "--watch"])
+    assert len(looks) == 3, "without a cluster nothing is waited for any longer"
 
 
 def test_a_second_process_waits_for_a_busy_run_or_skips_it(

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(
             f"{USAGE}\n\n{__doc__}\n--watch: look again every {EVERY:.0f} seconds until all runs have ended, or none "
-            f"has been at work for {PATIENCE:.0f} seconds."
+            f"has been at work for {PATIENCE:.0f} seconds; of jobs of a cluster, which may wait for hours, until Ctrl-C."
         )
         return 0
     path, options = path_and_overrides([one for one in arguments if one != "--watch"], USAGE)
@@ -42,26 +42,32 @@ def main(arguments: list[str]) -> int:
         raise StnlabError(f"{options[0]}: no such option; {USAGE}")
     console = Console()
     if "--watch" not in arguments:
-        console.print(table(look(path), read_search(path)))
+        console.print(table(path, look(path), read_search(path)))
         return 0
     last_seen = time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         while True:
             seen, search = look(path), read_search(path)
-            live.update(table(seen, search), refresh=True)
+            live.update(table(path, seen, search), refresh=True)
             states = {state for _, state in seen}
             last_seen = time.monotonic() if "running" in states else last_seen
             # between two jobs of a sweep nothing is at work for a moment, and a search has not asked for all its runs
             ended = states <= {"done", "failed", "damaged"} and not (search and search.done < search.trials)
-            if ended or time.monotonic() - last_seen > PATIENCE:
+            if ended or (time.monotonic() - last_seen > PATIENCE and not of_a_cluster(path)):
                 return 0
             time.sleep(EVERY)
+
+
+def of_a_cluster(study: Path) -> bool:
+    """Whether jobs of this study were given to SLURM: its launcher notes them beside what Hydra writes."""
+    folder = study.resolve()
+    return (folder.parent / ".hydra" / folder.name / "submitit" / "jobs.json").exists()
 
 
 def look(study: Path) -> list[tuple[RunDirectory, str]]:
     """Every run that has started or was asked for by a sweep, with its state. Raises StnlabError if there is none."""
     planned = read_plan(study)
-    runs = {run.name: run for run in find_runs(study, empty=bool(planned))}
+    runs = {run.name: run for run in find_runs(study, empty=bool(planned or read_search(study)))}
     every = runs | {name: RunDirectory(study / name) for name in planned if name not in runs}
     return [(run, activity(run)) for _, run in sorted(every.items())]
 
@@ -77,12 +83,12 @@ def activity(run: RunDirectory) -> str:
     return "waiting" if run.state == "absent" or run.to_renew else run.state
 
 
-def table(seen: list[tuple[RunDirectory, str]], search: Search | None = None) -> Table:
+def table(study: Path, seen: list[tuple[RunDirectory, str]], search: Search | None = None) -> Table:
     """A row for each run; in the caption how many are in which state, and how far the search is that asks for them."""
     states = [state for _, state in seen]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states)
+    counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states) or "none"
     searched = f"; search: {search.done} of {search.trials} trials done" if search else ""
-    title, caption = f"study {seen[0][0].path.resolve().parent.name}", f"{len(seen)} runs: {counts}{searched}"
+    title, caption = f"study {study.resolve().name}", f"{len(seen)} runs: {counts}{searched}"
     shown = Table(title=title, caption=caption)
     for column in ("run", "state", "progress", "left", "host", "last metric"):
         shown.add_column(column, overflow="fold", no_wrap=column in ("state", "progress", "left"))
