@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(
             f"{USAGE}\n\n{__doc__}\n--watch: look again every {EVERY:.0f} seconds until all runs have ended, or none "
-            f"has been at work for {PATIENCE:.0f} seconds; of jobs of a cluster, which may wait for hours, until Ctrl-C."
+            f"has been at work for {PATIENCE:.0f} seconds; jobs of a cluster, which may wait for hours, until Ctrl-C."
         )
         return 0
     path, options = path_and_overrides([one for one in arguments if one != "--watch"], USAGE)
