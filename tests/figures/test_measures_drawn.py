@@ -23,7 +23,7 @@ from stnlab.figures import (
     spreads_of,
 )
 from stnlab.figures.frames import ACROSS, GAP, LINE, side_for
-from stnlab.figures.orbits import PANELS
+from stnlab.figures.orbits import CROPPED, PANELS, TRAINING
 from stnlab.runs import Orbit
 
 ENDS = ((0, "input"), (1, "residual"))
@@ -122,6 +122,18 @@ def test_orbits_show_every_measure_over_the_values_and_shade_the_training_range(
     expected = [[50, 100, 50], [25, -25, 25], [50, 100, 50], [0.25, 0, 0.75]]
     for line, values_drawn in zip(lines, expected, strict=True):
         np.testing.assert_allclose(line.get_ydata(), values_drawn)
+
+
+def test_where_an_orbit_crops_images_it_is_hatched():
+    values = np.array([0.5, 1, 1.5, 2])
+    measures = {name: np.ones(4) for name, _, _ in PANELS}
+    figure = orbit_curves("scale", {"a": [OrbitCurve(values, measures | {"cut": np.array([0, 0, 0, 0.1])})]}, (1, 1))
+    for axes in figure.axes:
+        (hatched,) = (part for part in axes.collections if part.get_hatch())
+        assert hatched.get_paths()[0].vertices[:, 0].min() == pytest.approx(1.75, abs=0.01)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", TRAINING, CROPPED]
+    whole = orbit_curves("scale", {"a": [OrbitCurve(values, measures | {"cut": np.full(4, 0.05)})]}, (1, 1))
+    assert [text.get_text() for text in whole.legends[0].get_texts()] == ["a", TRAINING]
 
 
 def test_a_full_turn_is_closed():
