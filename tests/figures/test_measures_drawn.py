@@ -35,6 +35,7 @@ def metrics(error, n=(500, 500)):
     for number in range(2):
         own = {"low": edges[number], "high": edges[number + 1], "n": n[number], "error": error, "confidence": 0.95}
         own |= {"error_low": error - 0.01, "error_high": error + 0.02, "ece": 0.03}
+        own |= {"confidence_low": 0.94, "confidence_high": 0.955}
         found |= {f"by_pose/rotation/{number:02d}/{name}": value for name, value in own.items()}
     return found
 
@@ -51,13 +52,18 @@ def test_poses_are_read_in_order_and_empty_bins_are_no_points():
 def test_pose_lines_are_means_and_bands_hold_images_and_seeds():
     seeds = [poses_of(metrics(error))["rotation"] for error in (0.1, 0.2)]
     figure = pose_curves("rotation", {"one": seeds, "none": []}, "mnist")
-    left, right, _ = figure.axes
+    left, right, _, confidence = figure.axes
     assert (left.get_xlabel(), left.get_ylabel()) == ("true rotation (degrees)", "error (%)")
     (line,) = left.lines
     np.testing.assert_allclose(line.get_xydata(), [(-45, 15), (45, 15)])
     np.testing.assert_allclose(right.lines[1].get_ydata(), [10, 10])  # 95% sure, 85% right
     heights = left.collections[0].get_paths()[0].vertices[:, 1]
     np.testing.assert_allclose([heights.min(), heights.max()], [14, 17])  # of two seeds the spread says nothing
+    np.testing.assert_allclose(confidence.lines[0].get_ydata(), [95, 95])
+    heights = confidence.collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([heights.min(), heights.max()], [94, 95.5])
+    bottom, top = confidence.get_ylim()
+    assert (bottom < 94, top > 95.5) == (True, True)
     three = [*seeds, poses_of(metrics(0.15))["rotation"]]
     heights = pose_curves("rotation", {"one": three}).axes[0].collections[0].get_paths()[0].vertices[:, 1]
     low, high = student.interval(0.95, 2, 15, np.std([10, 20, 15], ddof=1) / np.sqrt(3))
@@ -84,7 +90,7 @@ def test_of_many_lines_the_baseline_and_the_best_have_bands_and_all_panels_one_s
     coloured = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
     bands = [tuple(band.get_facecolor()[0][:3]) for band in figure.axes[0].collections]
     assert bands == [to_rgb(coloured["0.4"]), to_rgb(coloured["0.1"])]
-    assert [len(axes.collections) for axes in figure.axes] == [2, 2, 0]
+    assert [len(axes.collections) for axes in figure.axes] == [2, 2, 0, 2]
     assert len({round(np.ptp(axes.get_ylim()), 6) for axes in figure.axes}) == 1
     assert figure.axes[0].get_xticks()[[1, -2]].tolist() == [-90, 90]  # MultipleLocator looks one tick further
 
