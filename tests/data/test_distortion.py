@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 from torchvision.transforms import functional as tv
 
 from stnlab.choices import build
@@ -210,6 +210,14 @@ def test_noise_is_gaussian_and_a_samples_own():
     some = torch.tensor([31, 4])
     few = distortion.disturb(grey[:2], {name: values[some] for name, values in drawn.items()}, grey.__getitem__)
     assert torch.equal((few - 0.5) / 0.1, noise[some])
+
+
+def test_strong_noise_is_clipped_to_what_pixels_are():
+    distortion = Distortion(size=40, rotation=[0, 0], scale=[1, 1], noise=[2, 2])
+    grey = torch.full((9, 1, 40, 40), 0.5)
+    noisy = distortion.disturb(grey, distortion.draw_disturbance(9, torch.arange(9), "key"), grey.__getitem__)
+    assert (noisy.min(), noisy.max()) == (0, 1)
+    assert (noisy == 1).float().mean() == pytest.approx(norm.sf(0.25), abs=0.02)
 
 
 @pytest.mark.parametrize(

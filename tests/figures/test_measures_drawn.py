@@ -23,7 +23,7 @@ from stnlab.figures import (
     spreads_of,
 )
 from stnlab.figures.frames import ACROSS, GAP, LINE, side_for
-from stnlab.figures.orbits import PANELS
+from stnlab.figures.orbits import CROPPED, PANELS, TRAINING
 from stnlab.runs import Orbit
 
 ENDS = ((0, "input"), (1, "residual"))
@@ -35,6 +35,7 @@ def metrics(error, n=(500, 500)):
     for number in range(2):
         own = {"low": edges[number], "high": edges[number + 1], "n": n[number], "error": error, "confidence": 0.95}
         own |= {"error_low": error - 0.01, "error_high": error + 0.02, "ece": 0.03}
+        own |= {"confidence_low": 0.94, "confidence_high": 0.955}
         found |= {f"by_pose/rotation/{number:02d}/{name}": value for name, value in own.items()}
     return found
 
@@ -51,13 +52,18 @@ def test_poses_are_read_in_order_and_empty_bins_are_no_points():
 def test_pose_lines_are_means_and_bands_hold_images_and_seeds():
     seeds = [poses_of(metrics(error))["rotation"] for error in (0.1, 0.2)]
     figure = pose_curves("rotation", {"one": seeds, "none": []}, "mnist")
-    left, right, _ = figure.axes
+    left, right, _, confidence = figure.axes
     assert (left.get_xlabel(), left.get_ylabel()) == ("true rotation (degrees)", "error (%)")
     (line,) = left.lines
     np.testing.assert_allclose(line.get_xydata(), [(-45, 15), (45, 15)])
     np.testing.assert_allclose(right.lines[1].get_ydata(), [10, 10])  # 95% sure, 85% right
     heights = left.collections[0].get_paths()[0].vertices[:, 1]
     np.testing.assert_allclose([heights.min(), heights.max()], [14, 17])  # of two seeds the spread says nothing
+    np.testing.assert_allclose(confidence.lines[0].get_ydata(), [95, 95])
+    heights = confidence.collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([heights.min(), heights.max()], [94, 95.5])
+    bottom, top = confidence.get_ylim()
+    assert (bottom < 94, top > 95.5) == (True, True)
     three = [*seeds, poses_of(metrics(0.15))["rotation"]]
     heights = pose_curves("rotation", {"one": three}).axes[0].collections[0].get_paths()[0].vertices[:, 1]
     low, high = student.interval(0.95, 2, 15, np.std([10, 20, 15], ddof=1) / np.sqrt(3))
@@ -84,7 +90,7 @@ def test_of_many_lines_the_baseline_and_the_best_have_bands_and_all_panels_one_s
     coloured = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
     bands = [tuple(band.get_facecolor()[0][:3]) for band in figure.axes[0].collections]
     assert bands == [to_rgb(coloured["0.4"]), to_rgb(coloured["0.1"])]
-    assert [len(axes.collections) for axes in figure.axes] == [2, 2, 0]
+    assert [len(axes.collections) for axes in figure.axes] == [2, 2, 0, 2]
     assert len({round(np.ptp(axes.get_ylim()), 6) for axes in figure.axes}) == 1
     assert figure.axes[0].get_xticks()[[1, -2]].tolist() == [-90, 90]  # MultipleLocator looks one tick further
 
@@ -122,6 +128,18 @@ def test_orbits_show_every_measure_over_the_values_and_shade_the_training_range(
     expected = [[50, 100, 50], [25, -25, 25], [50, 100, 50], [0.25, 0, 0.75]]
     for line, values_drawn in zip(lines, expected, strict=True):
         np.testing.assert_allclose(line.get_ydata(), values_drawn)
+
+
+def test_where_an_orbit_crops_images_it_is_hatched():
+    values = np.array([0.5, 1, 1.5, 2])
+    measures = {name: np.ones(4) for name, _, _ in PANELS}
+    figure = orbit_curves("scale", {"a": [OrbitCurve(values, measures | {"cut": np.array([0, 0, 0, 0.1])})]}, (1, 1))
+    for axes in figure.axes:
+        (hatched,) = (part for part in axes.collections if part.get_hatch())
+        assert hatched.get_paths()[0].vertices[:, 0].min() == pytest.approx(1.75, abs=0.01)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", TRAINING, CROPPED]
+    whole = orbit_curves("scale", {"a": [OrbitCurve(values, measures | {"cut": np.full(4, 0.05)})]}, (1, 1))
+    assert [text.get_text() for text in whole.legends[0].get_texts()] == ["a", TRAINING]
 
 
 def test_a_full_turn_is_closed():

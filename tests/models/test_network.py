@@ -6,7 +6,7 @@ import torch
 from stnlab.errors import StnlabError
 from stnlab.geometry.sampling import Sampler, sample
 from stnlab.geometry.transforms import Affine, Identity, RotationScale, ThinPlate, Transform, Translation
-from stnlab.models.backbones import cnn, fcn
+from stnlab.models.backbones import Backbone, cnn, fcn
 from stnlab.models.localizers import conv, fc
 from stnlab.models.network import Image, Network, assemble
 from stnlab.models.placement import Site, at_input, deep, none, parallel, separate, shared, stacked
@@ -240,6 +240,19 @@ def test_heads_share_the_outputs():
 def test_a_depth_that_does_not_exist_names_those_that_do():
     with pytest.raises(StnlabError, match=r"placement.depth=3: .* 0: 1x28x28, 1: 6x10x10, 2: 8x2x2"):
         network(deep(3))
+    with pytest.raises(StnlabError, match=r"^placement.depths=\[0, 3\]: there is no such stage; .* 2: 8x2x2"):
+        network(stacked([0, 3]))
+
+
+def test_views_too_small_for_the_backbone_are_not_the_backbones_fault():
+    with pytest.raises(StnlabError, match=r"^placement.size=\[4, 4\]: too small for this backbone \(backbone.kernels="):
+        network(at_input(size=(4, 4)))
+
+    def refuse(_: object) -> Backbone:
+        raise StnlabError("backbone.name=x: timm has no such model")
+
+    with pytest.raises(StnlabError, match=r"^backbone.name=x"):
+        assemble(Image((1, 28, 28), BACKGROUND), refuse, at_input(size=(4, 4)), Affine(), lambda *_: conv)
 
 
 @pytest.mark.parametrize("sites", [deep(1), shared(1), separate(1)])

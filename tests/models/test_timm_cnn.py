@@ -67,7 +67,12 @@ def test_dropout_is_the_last_thing_before_the_head_in_training_only():
         ("inception_v3", "original", "cannot take a 1x28x28 image"),
         ("convnext_atto", "original", "give larger images or another model or backbone.stem=small"),
         ("visformer_tiny", "original", "cannot take a 1x28x28 image"),
-        ("resmlp_12_224", "original", "backbone.name=resmlp_12_224: cannot take"),
+        ("resmlp_12_224", "original", "backbone.name=resmlp_12_224: its features are no images; choose a CNN"),
+        (
+            "vit_tiny_patch16_224",
+            "small",
+            "backbone.name=vit_tiny_patch16_224: its features are no images; choose a CNN",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(name: str, stem: str, message: str):
@@ -75,6 +80,13 @@ def test_what_cannot_be_built_is_refused_in_one_line(name: str, stem: str, messa
         timm_cnn((1, 28, 28), 10, name, pretrained=False, stem=stem)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_networks_of_tokens_are_not_suggested():
+    with pytest.raises(StnlabError) as caught:
+        timm_cnn((1, 28, 28), 10, "vit_tiny_patch16_225", pretrained=False, stem="small")
+    assert "vit_" not in str(caught.value).partition("no such model")[2]
+    assert "beit" not in str(caught.value)
 
 
 def test_a_network_of_tokens_is_no_cnn():

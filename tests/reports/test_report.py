@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from stnlab.errors import StnlabError
 from stnlab.reports import Options, print_report, read_study, wording, write_report
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
-from stnlab.reports.families import answers, families, without_validation
+from stnlab.reports.families import ORBITS, answers, families, without_validation
 from stnlab.reports.latex import escape, to_latex
 from stnlab.reports.measures import interval_of, measure_called
 from stnlab.reports.options import arguments, parse
@@ -225,10 +225,54 @@ def test_what_it_says_is_answered_in_sentences(report):
     assert scaled.startswith(f"Temperature scaling makes the test ECE worse in {len(worse)} of 4 cells: `{worse[0]}`")
     assert scaled.endswith(f" (by at most {most:.2f} points, not tested).")
     assert any(line.startswith("Most overconfident: `deep affine`, at rotation") for line in said)
-    (undone,) = (line for line in said if line.startswith("`placement=input`: rotation is mostly undone"))
-    assert undone.endswith("`), over only 2 seeds.")
+    (undone,) = (line for line in said if line.startswith("`placement=input`: the least rotation left: from "))
+    assert undone.endswith("`), over only 2 seeds, too few for a verdict.")
     assert said[-1].endswith("train with data.validation_size above 0.") == (without_validation(report.runs) != [])
     assert max(len(line.split()) for line in said[:-1]) <= 25
+
+
+def test_what_is_undone_has_a_verdict_from_three_seeds_on(make_study):
+    path = make_study(*({"placement": "input", "transform": "affine", "seed": seed} for seed in range(3)))
+    name = "rectification/0/rotation/"
+    for residual, word in (
+        (19.0, "mostly undone (less than half is left)"),
+        (30.0, "partly undone (half or more is left)"),
+        (39.0, "not undone (nine tenths or more are left)"),
+    ):
+        for run in map(RunDirectory, path.glob("*input*")):
+            run.write_metrics(run.metrics | {f"{name}input": 40.0, f"{name}residual": residual})
+        (undone,) = (line for line in answers(read_study(path)) if line.startswith("`placement=input`"))
+        assert undone.startswith(
+            f"`placement=input`: rotation is {word}: at best from 40.0\N{DEGREE SIGN} to {residual}"
+        )
+
+
+def test_what_an_orbit_crops_is_no_lack_of_invariance(make_study):
+    path = make_study({"placement": "none"})
+    (run,) = map(RunDirectory, path.glob("*none*"))
+    shares = {"accuracy": 0.5, "agreement": 0.4, "total_variation": 0.3, "gap": 0.45}
+    found = {f"invariance/scale/{name}": value for name, value in shares.items()}
+    found |= {f"invariance/scale/outside/{name}": value for name, value in shares.items()}
+    found |= {f"invariance/scale/whole/{name}": value / 10 for name, value in shares.items()}
+    found |= {f"invariance/scale/{value}/cut": cut for value, cut in (("x1.00", 0.0), ("x1.41", 0.04), ("x2.00", 0.3))}
+    quiet = {name: 0.0 for name in run.metrics if name.endswith("/confidence")}  # nowhere else overconfident
+    for at_two, title, row, where in (
+        (
+            0.3,
+            "scale, whole: ",
+            ["5.00", "4.00", "0.030", "+4.50"],
+            "over every scale that leaves images whole, by 4.50",
+        ),
+        (0.04, "scale: ", ["\N{EN DASH} / 50.00"], "outside the scale range of training, by 45.00"),
+    ):
+        run.write_metrics(run.metrics | quiet | found | {"invariance/scale/x2.00/cut": at_two})
+        report = read_study(path)
+        (table,) = (section for section in families(report) if section.title.startswith("Invariance"))
+        columns = [number for number, name in enumerate(table.header) if name.startswith(title)]
+        assert [table.header[number].removeprefix(title) for number in columns] == list(ORBITS)
+        assert [table.rows[0][number][0] for number in columns][: len(row)] == row
+        (sure,) = (line for line in answers(report) if line.startswith("Most overconfident"))
+        assert where in sure
 
 
 def test_the_page_says_how_to_make_it_again(make_study, tmp_path):

@@ -185,6 +185,18 @@ def test_runs_that_a_sweep_asked_for_are_missing_and_nothing_else(make_study):
     assert problems(report) == [(report.not_started[0], "not started, although a sweep asked for it")]
 
 
+def test_runs_not_started_of_one_name_are_told_apart_by_their_arguments(make_study):
+    path = make_study(NONE)
+    wide = {digest: f"backbone.channels=[{width},44]" for digest, width in (("0000000a", 24), ("0000000b", 32))}
+    plan = {f"cnn-none-s0-{digest}": Planned(["placement=none", wider], "") for digest, wider in wide.items()}
+    change_plan(path, plan | {"cnn-none-s0-0000000c": Planned(["placement=none"], "")})
+    assert read_study(path).not_started == [
+        "cnn-none-s0-0000000a backbone.channels=[24,44]",
+        "cnn-none-s0-0000000b backbone.channels=[32,44]",
+        "cnn-none-s0-0000000c",
+    ]
+
+
 def test_any_cell_can_be_the_baseline(make_study):
     path = make_study(NONE, INPUT, deep(1), deep(2))
     report = read_study(path, baseline="placement=deep,placement.depth=2")

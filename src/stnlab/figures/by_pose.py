@@ -25,7 +25,7 @@ AXES = {
     "elastic": "true elastic bending (pixels)",
 }
 """What each pose parameter's axis says, with its unit."""
-PANELS = ("error (%)", "confidence \N{MINUS SIGN} accuracy (points)", "ECE (%)")
+PANELS = ("error (%)", "confidence \N{MINUS SIGN} accuracy (points)", "ECE (%)", "mean confidence (%)")
 UNITS = {
     "rotation": " degrees",
     "shift": " pixels",
@@ -44,8 +44,8 @@ NEEDED = ("low", "high", "error")
 class PoseCurve:
     """One run's measures by pose, in bins of a parameter: each array is [bins]. Fractions, NaN where undefined.
 
-    low, high: edges of the bins in the parameter's unit. n: test images in a bin. error_low, error_high: 95% interval
-    over test images.
+    low, high: edges of the bins in the parameter's unit. n: test images in a bin. error_low, error_high and those of
+    confidence: 95% interval over test images.
     """
 
     low: Array
@@ -56,6 +56,8 @@ class PoseCurve:
     error_high: Array
     ece: Array
     confidence: Array
+    confidence_low: Array
+    confidence_high: Array
 
     @property
     def few(self) -> NDArray[np.bool_]:
@@ -86,21 +88,21 @@ def _curve_of(bins: Sequence[Mapping[str, float]]) -> PoseCurve:
 def pose_curves(
     parameter: str, curves: Mapping[str, Sequence[PoseCurve]], title: str = "", baseline: str | None = None
 ) -> Figure:
-    """Error at the left, mean confidence minus accuracy in the middle, ECE at the right, against the true pose, all in
+    """Error, mean confidence minus accuracy, ECE and mean confidence against the true pose, from left to right, all in
     points and on scales of the same length: where does a network err, and is it less sure there?
 
     curves: name -> one curve for each seed; a name without any keeps its colour for other figures and is not drawn.
-    Lines are means over seeds. Bands are 95% intervals of error and gap: of the test images, and from FEWEST seeds on
-    of those too (`stnlab.evaluation.seeds`). Where there are more than two lines, only `baseline` (or else the first)
-    and the one of lowest error have a band: more hide each other. ECE has none: in so few images it is above zero by
-    chance alone, and its interval begins there. Bins of fewer than FEW images are left out, or drawn
+    Lines are means over seeds. Bands are 95% intervals of error, gap and confidence: of the test images, and from
+    FEWEST seeds on of those too (`stnlab.evaluation.seeds`). Where there are more than two lines, only `baseline` (or
+    else the first) and the one of lowest error have a band: more hide each other. ECE has none: in so few images it is
+    above zero by chance alone, and its interval begins there. Bins of fewer than FEW images are left out, or drawn
     hollow where all are so small; the figure says so. Raises StnlabError if there is nothing to draw.
     """
     if not any(len(one.low) for seeds in curves.values() for one in seeds):
         raise StnlabError(f"no run has measures by {parameter}")
     shown, note = _large_enough(parameter, curves)
     figure = style.new_figure(style.PAGE, 3.1 + style.height_above(curves, title) + 0.15 * bool(note))
-    panels = figure.subplots(1, 3)
+    panels = figure.subplots(1, len(PANELS))
     for axes, what in zip(panels, PANELS, strict=True):
         style.clean(axes, AXES.get(parameter, f"true {parameter}"), what)
         axes.grid(axis="y", color=style.FAINT, linewidth=0.4, alpha=0.4)
@@ -167,31 +169,42 @@ def _draw(panels: Sequence[Axes], seeds: Sequence[PoseCurve], name: str, number:
     error = stacked("error")
     # how sure a network is hardly varies with the draw of images: its accuracy's interval is the gap's
     below, above = error - stacked("error_low"), stacked("error_high") - error
-    gap, ece = stacked("confidence") - (100 - error), stacked("ece").mean(axis=0)
-    lines = (_band(error, below, above, floor=0.0), _band(gap, below, above, floor=-100.0), (ece, ece, ece))
-    for axes, (mean, low, high), label in zip(panels, lines, (name, "", ""), strict=True):
+    confidence, ece = stacked("confidence"), stacked("ece").mean(axis=0)
+    ends = confidence - stacked("confidence_low"), stacked("confidence_high") - confidence
+    lines = (
+        _band(error, below, above, (0, 100)),
+        _band(confidence - (100 - error), below, above, (-100, 100)),
+        (ece, ece, ece),
+        _band(confidence, *ends, (0, 100)),
+    )
+    for axes, (mean, low, high) in zip(panels, lines, strict=True):
+        label = name if axes is panels[0] else ""
         style.line_with_band(axes, centres, mean, low, high, number, label, band=band and axes is not panels[2])
         if np.any([one.few for one in seeds]):
             axes.lines[-1].set_markerfacecolor("none")
 
 
-def _band(values: Array, below: Array, above: Array, floor: float) -> tuple[Array, Array, Array]:
+def _band(values: Array, below: Array, above: Array, limits: tuple[float, float]) -> tuple[Array, Array, Array]:
     """Mean over seeds [bins] and its interval, from how far the seeds' own reach [seeds, bins] and, if they are enough
     to know it by, their spread."""
     mean = values.mean(axis=0)
     ends = np.stack([mean - below.mean(axis=0), mean + above.mean(axis=0)])
     if len(values) >= FEWEST:
         ends = np.transpose([with_seeds(*one) for one in zip(values.T, *ends, strict=True)])
-    return mean, np.maximum(ends[0], floor), ends[1]
+    return mean, *np.clip(ends, *limits)
 
 
 def _same_scale(panels: Sequence[Axes]) -> None:
-    """As many points from bottom to top in each: error and ECE from 0, the gap with 0 in sight."""
+    """As many points from bottom to top in each: error and ECE from 0, the gap with 0 in sight, confidence in the
+    middle or, where that would reach beyond, up to 100."""
     ends = [axes.dataLim.intervaly for axes in panels]
     low, high = min(0.0, float(ends[1][0])), max(0.0, float(ends[1][1]))
-    span = 1.05 * max(float(ends[0][1]), float(ends[2][1]), high - low, 0.1)
+    least = min(100.0, float(ends[3][0]))
+    most = max(least, float(ends[3][1]))
+    span = 1.05 * max(float(ends[0][1]), float(ends[2][1]), high - low, most - least, 0.1)
     rest = (span - (high - low)) / 2
-    for axes, bottom in zip(panels, (0.0, low - rest, 0.0), strict=True):
+    sure = min((least + most - span) / 2, 100 - 0.98 * span)
+    for axes, bottom in zip(panels, (0.0, low - rest, 0.0, sure), strict=True):
         axes.set_ylim(bottom, bottom + span)
         axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
 

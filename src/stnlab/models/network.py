@@ -115,15 +115,16 @@ def assemble(
 
     make_localizer: gets a site, the shape of what is localised on, and how many numbers to regress. Outside features
     is zero.
-    Raises StnlabError, with the backbone's stages, if a site's depth does not exist or holds no image.
+    Raises StnlabError, with the backbone's stages, if a site's depth does not exist or holds no image; and if views are
+    too small for the backbone.
     """
     on_image = [site for site in sites if site.depth == 0]
-    height, width = next((site.size for site in on_image if site.size), image.shape[1:])
     channels = image.shape[0] * (on_image[0].count if on_image and on_image[0].join == "channels" else 1)
-    backbone = make_backbone((channels, height, width))
+    size = next((site.size for site in on_image if site.size), None)
+    backbone = _backbone_for(make_backbone, (channels, *image.shape[1:]), size)
     transformers = []
     for site in sites:
-        shape = image.shape if site.depth == 0 else _image_shape(backbone, site.depth)
+        shape = image.shape if site.depth == 0 else _image_shape(backbone, site, site.depth)
         outside = image.background if site.depth == 0 else None
         if site.looks_at > site.depth and channels != image.shape[0]:
             raise StnlabError("placement: views joined as channels cannot share the classifier's stages")
@@ -156,6 +157,17 @@ def assemble(
             copies = site.count - 1 if site.join == "separate_trunks" else 0
             more_trunks = [make_backbone(backbone.shapes[0]).stages for _ in range(copies)]
     return Network(backbone, sites, transformers, heads, more_trunks)
+
+
+def _backbone_for(make: MakeBackbone, image: Shape, size: tuple[int, int] | None) -> Backbone:
+    """For the image's shape, or that of its views of another size."""
+    if size is None:
+        return make(image)
+    try:
+        return make((image[0], *size))
+    except StnlabError as error:
+        make(image)  # what is wrong for whole images, too, is no matter of the views' size
+        raise StnlabError(f"placement.size={list(size)}: too small for this backbone ({error})") from error
 
 
 def _modules(site: Site) -> int:
@@ -195,16 +207,17 @@ def widen_head(backbone: Backbone, count: int) -> None:
 def _stages_between(backbone: Backbone, site: Site) -> list[nn.Module]:
     """The stages from what a site warps to what it looks at: the backbone's own, or a copy with its own weights."""
     if site.looks_at > 0:
-        _image_shape(backbone, site.looks_at)
+        _image_shape(backbone, site, site.looks_at)
     stages = [backbone.stages[depth] for depth in range(site.depth, site.looks_at)]
     return [copy.deepcopy(stage) for stage in stages] if site.own_stages else stages
 
 
-def _image_shape(backbone: Backbone, depth: int) -> Shape:
+def _image_shape(backbone: Backbone, site: Site, depth: int) -> Shape:
+    given = site.given or f"placement.depth={depth}"
     stages = f"this backbone's depths and shapes are {backbone.describe()}"
     if depth >= len(backbone.shapes):
-        raise StnlabError(f"placement.depth={depth}: there is no such stage; {stages}")
+        raise StnlabError(f"{given}: there is no such stage; {stages}")
     shape = backbone.shapes[depth]
     if len(shape) != 3 or min(shape[1:]) < 2:
-        raise StnlabError(f"placement.depth={depth}: a transformer needs an image of 2x2 or more there; {stages}")
+        raise StnlabError(f"{given}: a transformer needs an image of 2x2 or more there; {stages}")
     return shape

@@ -33,7 +33,8 @@ class Site:
 
     localizer: configuration node of this site's own kind of localizer, None: of the chosen one. shared_localizer: one
     network regresses the thetas of all `count`. window: the views start as windows of this part of the frame's sides,
-    spread over the frame, and theta counts from there; None: as the whole frame.
+    spread over the frame, and theta counts from there; None: as the whole frame. given: the option that says where it
+    sits, for messages; empty: placement.depth.
     """
 
     depth: int
@@ -46,6 +47,7 @@ class Site:
     localizer: Node | None = None
     shared_localizer: bool = False
     window: float | None = None
+    given: str = ""
 
 
 def none() -> tuple[Site, ...]:
@@ -88,7 +90,14 @@ def stacked(
     if astray := own.keys() - {str(depth) for depth in depths}:
         raise StnlabError(f"placement.localizers.{min(astray)}: no transformer sits there; placement.depths={depths}")
     return tuple(
-        Site(depth=depth, looks_at=depth, iterations=iterations, localizer=own.get(str(depth))) for depth in depths
+        Site(
+            depth=depth,
+            looks_at=depth,
+            iterations=iterations,
+            localizer=own.get(str(depth)),
+            given=f"placement.depths={depths}",
+        )
+        for depth in depths
     )
 
 

@@ -38,6 +38,7 @@ def timm_cnn(
             stages[-1] = nn.Sequential(stages[-1], nn.Dropout(dropout))
         return Backbone(stages, input_shape, outputs)
     except (RuntimeError, ValueError, AssertionError) as error:
+        _refuse_tokens(name)
         image = "x".join(map(str, input_shape))
         remedy = "give larger images or another model" + (" or backbone.stem=small" if stem == "original" else "")
         raise StnlabError(
@@ -50,7 +51,7 @@ def _create(name: str, pretrained: bool, channels: int) -> Any:
     import timm  # seconds, and only this backbone needs it
 
     if not timm.is_model(name):
-        raise StnlabError(f"backbone.name={name}: timm has no such model{nearest(name, timm.list_models())}")
+        raise StnlabError(f"backbone.name={name}: timm has no such model{nearest(name, _takes_any_size())}")
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)  # it tells of each of its retries
@@ -63,6 +64,30 @@ def _create(name: str, pretrained: bool, channels: int) -> Any:
         ) from error
     finally:
         hub.setLevel(level)
+
+
+def _takes_any_size() -> list[str]:
+    """Names of timm's models whose images may be of another size and whose features are pooled over places: its CNNs,
+    and few others. Those of one size are its transformers and mixers of tokens."""
+    import timm
+
+    found = [(name, timm.get_pretrained_cfg(name)) for name in timm.list_models()]
+    return [name for name, config in found if config and config.pool_size and not config.fixed_input_size]
+
+
+def _refuse_tokens(name: str) -> None:
+    """Raises StnlabError if a model that could not take an image makes no images of those of its own size either."""
+    import timm
+
+    model: Any = timm.create_model(name, num_classes=0).eval()
+    with torch.no_grad():
+        features = model.forward_features(torch.zeros(1, *model.pretrained_cfg["input_size"]))
+    _check_features(model, name, features)
+
+
+def _check_features(model: Any, name: str, features: Tensor) -> None:
+    if features.ndim != 4 or str(getattr(model, "output_fmt", "NCHW")) != "NCHW":
+        raise StnlabError(f"backbone.name={name}: its features are no images; choose a CNN")
 
 
 def _widen_stem(model: Any, name: str) -> None:
@@ -107,8 +132,7 @@ def _split(model: Any, name: str, image: Tensor, without_pooling: bool) -> list[
     """Stages that end where timm's features do, then what follows and pools. image: [1, C, H, W], to trace with."""
     ends = [info["module"] for info in model.feature_info if info["module"]]
     calls, features = _trace(model, image)
-    if features.ndim != 4 or str(getattr(model, "output_fmt", "NCHW")) != "NCHW":
-        raise StnlabError(f"backbone.name={name}: its features are no images; choose a CNN")
+    _check_features(model, name, features)
     elements = _elements(model, ends)
     chain = [call for call in calls if call.name in elements]
     trunk = {call.name.partition(".")[0] for call in calls}

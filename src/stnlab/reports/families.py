@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
+from stnlab.evaluation.invariance import WHOLE
+from stnlab.evaluation.seeds import FEWEST
 from stnlab.evaluation.temperature import NO_VALIDATION
 from stnlab.reports import wording
 from stnlab.reports.cells import ABSENT
@@ -38,6 +41,22 @@ SIDES = {
     "shift": "shift, px",
     "corners": "corners, px",
 }
+ORBITS = {
+    "accuracy %": ("accuracy", wording.percent),
+    "agreement %": ("agreement", wording.percent),
+    "total variation": ("total_variation", "{:.3f}".format),
+    "gap, points": ("gap", lambda value: wording.percent(value, signed=True)),
+}
+UNDONE = (
+    (0.5, "mostly undone (less than half is left)"),
+    (0.9, "partly undone (half or more is left)"),
+    (inf, "not undone (nine tenths or more are left)"),
+)
+"""Below which share of the deviation is left, and what that is called."""
+INVARIANCE = (
+    "Invariance: the same images moved, inside / outside the range of training; whole: over all values that crop less "
+    f"than {100 * WHOLE:.0f}% of them, where others crop more"
+)
 HEALTH = {
     "outside": ("pixels outside %", wording.percent),
     "blank": ("blank views %", wording.percent),
@@ -57,7 +76,7 @@ def families(report: Report) -> list[Section]:
         _section("Calibration", rows, [*_temperature(), *_measures("test", CALIBRATION)]),
         _section("Scores", rows, _measures("test", SCORES)),
         _section("After temperature scaling", rows, after),
-        _section("Invariance: the same images moved inside / outside the range of training", rows, _invariance(names)),
+        _section(INVARIANCE, rows, _invariance(rows, names)),
         _section("Rectification: input \N{RIGHTWARDS ARROW} residual", rows, _rectification(names)),
         _section("Equivariance error by depth (0: features move along)", rows, _equivariance(names)),
         _section("Health of the transformers", rows, _health(names)),
@@ -108,20 +127,29 @@ def _measures(split: str, measures: Mapping[str, str]) -> list[Column]:
     return [(title, _with_span(f"{split}/{name}")) for title, name in measures.items()]
 
 
-def _invariance(names: Sequence[str]) -> list[Column]:
+def _invariance(rows: Sequence[Row], names: Sequence[str]) -> list[Column]:
+    """Inside and outside the range of training; where an orbit crops images, over its values that leave them whole."""
     orbits = dict.fromkeys(found[1] for name in names if (found := re.match(r"invariance/(\w+)/accuracy$", name)))
-    return [
-        (
-            f"{orbit}: {measure}{', points' if measure == 'gap' else ' %'}",
-            _both(f"invariance/{orbit}/inside/{measure}", f"invariance/{orbit}/outside/{measure}", form, " / "),
-        )
-        for orbit in orbits
-        for measure, form in (
-            ("accuracy", wording.percent),
-            ("agreement", wording.percent),
-            ("gap", lambda value: wording.percent(value, signed=True)),
-        )
-    ]
+    columns: list[Column] = []
+    for orbit in orbits:
+        stem, cropped = f"invariance/{orbit}", any(_crops(row, orbit) for row in rows)
+        for title, (measure, form) in ORBITS.items():
+            sides = _both(f"{stem}/inside/{measure}", f"{stem}/outside/{measure}", form, " / ")
+            shown = _plain(f"{stem}/whole/{measure}", form) if cropped else sides
+            columns.append((f"{orbit}{', whole' if cropped else ''}: {title}", shown))
+    return columns
+
+
+def _crops(row: Row, orbit: str) -> bool:
+    """Whether some value of an orbit takes images out of the frame: what a network loses there is no lack of
+    invariance."""
+    return any(
+        value >= WHOLE
+        for run in row.cell.finished
+        if run.result
+        for name, value in run.result.metrics.items()
+        if re.fullmatch(rf"invariance/{orbit}/[^/]+/cut", name)
+    )
 
 
 def _rectification(names: Sequence[str]) -> list[Column]:
@@ -233,7 +261,8 @@ def _scaled(rows: Sequence[Row]) -> str:
 
 
 def _overconfident(rows: Sequence[Row]) -> str:
-    """The largest signed gap, of bins of the true pose and of poses outside the training range."""
+    """The largest signed gap, of bins of the true pose and of poses outside the training range; where these crop
+    images, of those that leave them whole."""
     found: list[tuple[float, str, str]] = []
     for row in rows:
         cell, names = row.cell, {name for run in row.cell.finished if run.result for name in run.result.metrics}
@@ -243,8 +272,11 @@ def _overconfident(rows: Sequence[Row]) -> str:
                 low, high = (cell.mean(stem + end) for end in ("low", "high"))
                 gap = cell.mean(name) - 1 + cell.mean(stem + "error")
                 found.append((gap, cell.name, f"at {match[1]} {low:.4g} to {high:.4g}".replace("-", "\N{MINUS SIGN}")))
-            if match := re.fullmatch(r"invariance/(\w+)/outside/gap", name):
-                found.append((cell.mean(name), cell.name, f"outside the {match[1]} range of training"))
+            match = re.fullmatch(r"invariance/(\w+)/(outside|whole)/gap", name)
+            if match and (match[2] == "whole") == _crops(row, match[1]):
+                where = f"outside the {match[1]} range of training"
+                whole = f"over every {match[1]} that leaves images whole"
+                found.append((cell.mean(name), cell.name, whole if match[2] == "whole" else where))
     if not found:
         return ""
     gap, name, where = max(found)
@@ -254,7 +286,8 @@ def _overconfident(rows: Sequence[Row]) -> str:
 
 
 def _undone(rows: Sequence[Row]) -> list[str]:
-    """Of each placement, for the cell whose transformer leaves the least: circular deviations before and after."""
+    """Of each placement, for the cell whose transformer leaves the least: circular deviations before and after. A word
+    for it only from as many seeds on as an interval needs."""
     names = ("rectification/0/rotation/input", "rectification/0/rotation/residual")
     by_placement: dict[str, list[tuple[float, float, str, int]]] = {}
     for row in rows:
@@ -268,11 +301,12 @@ def _undone(rows: Sequence[Row]) -> list[str]:
     said = []
     for placement, members in by_placement.items():
         share, before, name, seeds = min(members)
-        left = f"from {before:.1f}\N{DEGREE SIGN} to {share * before:.1f}\N{DEGREE SIGN} within a class"
-        word = "mostly" if share < 0.5 else "partly" if share < 0.9 else "not"
-        said.append(
-            f"`placement={placement}`: rotation is {word} undone; at best {left} (`{name}`){wording.few_seeds(seeds)}."
-        )
+        left = f"from {before:.1f}\N{DEGREE SIGN} to {share * before:.1f}\N{DEGREE SIGN} within a class (`{name}`)"
+        few = wording.few_seeds(seeds)
+        word = next(word for most, word in UNDONE if share < most)
+        verdict = f"rotation is {word}: at best {left}{few}"
+        measured = f"the least rotation left: {left}{few}, too few for a verdict"
+        said.append(f"`placement={placement}`: {verdict if seeds >= FEWEST else measured}.")
     return said
 
 

@@ -1,22 +1,34 @@
 """What a study lacks: runs that a sweep asked for, seeds that other cells have, and combinations of its choices that no
 run is of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
 from pathlib import Path
 
 from stnlab.reports.cells import ABSENT, Cell, Labels
+from stnlab.runs.plan import Planned
 
 MOST_COMBINATIONS = 20_000
 DIGITS = 8
 """Of the digest at the end of a run's name."""
 
 
-def not_started(study: Path, planned: Iterable[str]) -> list[str]:
-    """Of the names of planned runs those that have no directory; found by digest if the readable part has changed."""
+def not_started(study: Path, planned: Mapping[str, Planned]) -> list[str]:
+    """Of the names of planned runs those that have no directory; found by digest if the readable part has changed.
+
+    After a name whose readable part other planned runs have too: those of its arguments that not all of them have.
+    """
     there = {path.parent.name[-DIGITS:] for path in study.glob("*/run.json")}
-    return [name for name in planned if name[-DIGITS:] not in there]
+    alike: dict[str, list[set[str]]] = {}
+    for name, run in planned.items():
+        alike.setdefault(name[:-DIGITS], []).append(set(run.arguments))
+    shared = {readable: set.intersection(*arguments) for readable, arguments in alike.items()}
+    return [
+        " ".join([name, *(one for one in run.arguments if one not in shared[name[:-DIGITS]])])
+        for name, run in planned.items()
+        if name[-DIGITS:] not in there
+    ]
 
 
 def missing_seeds(cells: Sequence[Cell]) -> list[list[int]]:

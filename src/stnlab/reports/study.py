@@ -62,8 +62,8 @@ class Row:
 @dataclass(frozen=True)
 class Report:
     """Everything a table or a page shows. columns: what varies. missing: combinations of it that no run is of.
-    not_started: names of runs that a sweep asked for. unreadable: run -> why it is in no cell. notes: what holds for
-    the study as a whole. folder: where it is written. beside: what papers say of it."""
+    not_started: names of runs that a sweep asked for, with what tells them apart. unreadable: run -> why it is in no
+    cell. notes: what holds for the study as a whole. folder: where it is written. beside: what papers say of it."""
 
     studies: list[Path]
     columns: list[str]
