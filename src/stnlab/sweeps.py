@@ -32,6 +32,9 @@ from stnlab.runs.plan import Planned, change_plan
 JOBS = "STNLAB_JOBS"
 """The environment variable that tells each job, in whatever process: `<jobs> <first> <side by side> <started>`."""
 
+JOB = "STNLAB_JOB"
+"""The same for what a job's progress bar shows: `job 4 of 12, about 3 min left`."""
+
 State = Literal["done", "skipped", "failed", "queued", "left"]
 KILLED = "its process was killed; perhaps there was not enough memory"
 Launch = Callable[[Sequence[Sequence[str]], int, Sequence[RunDirectory | None]], Sequence[JobReturn]]
@@ -105,6 +108,7 @@ def run_hydra(task: Callable[[Config], None], arguments: Sequence[str], trains: 
         except Exception as error:
             raised.append(error)  # raised here, Hydra would print a line of its own
 
+    os.environ.pop(JOB, None)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its errors itself and exits
     sys.argv[1:] = arguments
     _sweep.trains, _sweep.outcomes, _sweep.batches = trains, [], None
@@ -270,7 +274,8 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
-    print(_announcement(), flush=True)
+    os.environ[JOB] = _announcement()
+    print(os.environ[JOB], flush=True)
     try:
         task(config)
         _free_memory()

@@ -1,0 +1,36 @@
+"""The progress bar shows what a user waits for."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from stnlab.train import main
+from stnlab.training.progress import ProgressBar
+
+
+def shown(**known: float) -> dict[str, Any]:
+    trainer: Any = SimpleNamespace(callback_metrics={name: torch.tensor(value) for name, value in known.items()})
+    return ProgressBar().get_metrics(trainer, trainer)
+
+
+def test_loss_and_validation_are_shown_as_soon_as_they_are_known():
+    assert shown() == {}
+    assert shown(**{"train/loss_step": 0.5, "val/error": 0.021, "val/ece": 0.004}) == {
+        "loss": "0.500",
+        "val/error": "2.10%",
+        "val/ece": "0.40%",
+    }
+
+
+def test_a_job_of_a_sweep_shows_how_far_the_sweep_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("stnlab.train.train", lambda config: seen.append(shown()["sweep"]))
+    main(["-m", "seed=0,1,2", "study=mine"])
+    assert [text.partition(",")[0] for text in seen] == ["job 1 of 3", "job 2 of 3", "job 3 of 3"]
+    monkeypatch.setattr("stnlab.train.train", lambda config: seen.append(shown()))
+    main(["study=mine"])
+    assert seen[-1] == {}
