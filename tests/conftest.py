@@ -1,11 +1,16 @@
 """Fixtures that several parts of the suite share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from stnlab.data.mnist import fetch_mnist
+
+
+# A suite that was started in the background (`make test &`) inherits that SIGINT means nothing; several tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

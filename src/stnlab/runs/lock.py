@@ -113,9 +113,8 @@ def _beat(path: Path, mine: str, ended: threading.Event) -> None:
             _leave()
             return
         if holder is not None:
-            with suppress(
-                OSError
-            ):  # given back at this moment, or a file system that fails now and not at the next beat
+            # It may be given back at this moment, or the file system fail now and not at the next beat.
+            with suppress(OSError):
                 os.utime(path)
 
 
