@@ -8,7 +8,6 @@ import pytest
 
 from stnlab.data.mnist import fetch_mnist
 
-
 # A suite that was started in the background (`make test &`) inherits that SIGINT means nothing; several tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
