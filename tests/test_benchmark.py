@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stnlab.runs.directory import RunDirectory
@@ -37,6 +38,8 @@ def test_time_to_error_takes_runs_of_enough_seeds_and_says_which_are_missing(cas
         run = RunDirectory(tmp_path / f"run-s{seed}")
         run.start({"choices": choices, "seed": seed}, {})
         run.write_metrics({"test/error": error, "test/ece": 0.0})
+        for name in ("predictions.npz", "evaluation.npz"):
+            np.savez(run.path / name)
         run.update(state="done", parameters=396_000, images_seen=330_000)
     cnn, transformer = finished_runs.time_to_error(tmp_path)
     assert (cnn.ours, cnn.reference, cnn.reached) == (330_000, 150_000 * 256, True)

@@ -22,6 +22,7 @@ SMALL = ["recipe=smoke", "recipe.steps=300", "recipe.batch_size=32", "callbacks=
 SMALL += ["data.train_size=9600", "data.validation_size=200", "data.test_size=200", "backbone.channels=[4,4]"]
 SMALL += ["placement=none", "checkpoint_seconds=10000", "+callbacks.slow={_target_: slow.Slow}"]
 SMALL += ["evaluation.images=50", "evaluation.rotations=4", "evaluation.scales=3"]
+SMALL += ["trainer.threads=1"]  # results depend on it, and jobs get one thread for each of their cores
 SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus=1", "hydra.launcher.memory_gib=2"]
 SLOW = """
 import time
