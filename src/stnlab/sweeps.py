@@ -1,5 +1,6 @@
 """Jobs: one from a command line, or the many of a sweep, of which only those not finished are launched."""
 
+import atexit
 import copy
 import gc
 import os
@@ -296,6 +297,7 @@ def _free_memory() -> None:
     gc.collect()
     if not gc.get_freeze_count():
         gc.freeze()  # the first job leaves imported modules: to search them after each takes a fifth of a second
+        atexit.register(gc.unfreeze)  # or extensions call what is frozen leaked
 
 
 def _announcement() -> str:
