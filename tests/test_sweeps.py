@@ -194,6 +194,17 @@ def test_a_damaged_run_fails_alone(capsys: pytest.CaptureFixture[str]):
     assert "2 jobs: 1 done, 0 skipped, 1 failed" in capsys.readouterr().out
 
 
+def test_a_later_sweep_of_the_same_interpreter_trains_in_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        main(["-m", *QUICK, "study=mine", "hydra/launcher=parallel", "placement=none", "seed=0,1"])
+        assert "2 jobs: 2 done, 0 skipped, 0 failed" in capfd.readouterr().out
+        assert len(find_runs(Path("runs/mine"))) == 2
+
+
 def test_a_killed_process_fails_its_own_job_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (tmp_path / "deadly.py").write_text(
         "import os\n"

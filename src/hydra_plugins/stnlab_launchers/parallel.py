@@ -37,6 +37,10 @@ class Parallel(Launcher):
         self.inner: Any = JoblibLauncher(n_jobs=n_jobs)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from joblib.externals.loky import get_reusable_executor
+
+        # the processes of an earlier sweep of this interpreter work in its folder, with its environment
+        get_reusable_executor().shutdown(wait=True)
         self.config, self.hydra_context = config, hydra_context
         self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
