@@ -36,7 +36,7 @@ class Conv2d(nn.Conv2d):
 def input_gradient(upstream: Tensor, weight: Tensor, margins: Margins) -> Tensor:
     """Gradient in the input of `conv2d(input, weight, padding=margins)`, for stride 1 and margins[0] < kernel height.
 
-    upstream: [N, O, h, w], that in the output; weight: [O, C, height, width]. Returns [N, C, H, W].
+    upstream: [N, O, h, w], that in the output; weight: [O, C, height, width]. Returns [N, C, H, W], added up in float32 at least.
 
     The columns of the kernel are taken apart: a convolution over the rows makes one image for each of them, which are
     added up, each shifted by its column. So the kernels vectorise over C * width channels.
@@ -45,6 +45,7 @@ def input_gradient(upstream: Tensor, weight: Tensor, margins: Margins) -> Tensor
     top, left = margins
     by_column = weight.flip(2).permute(3, 1, 0, 2).flatten(0, 1)[..., None].to(upstream.dtype)
     parts = F.conv2d(upstream, by_column, padding=(height - 1 - top, 0)).contiguous()
+    parts = parts.to(torch.promote_types(parts.dtype, torch.float32))
     wide = parts.new_zeros(len(parts), channels, parts.shape[2], parts.shape[3] + width - 1)
     for column in range(width):
         own = parts[:, column * channels : (column + 1) * channels]

@@ -26,6 +26,7 @@ from stnlab.training.devices import check_devices
 from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import checkpoint_to_go_on_from
+from stnlab.training.memory import keep_freed_memory
 from stnlab.training.notices import hide_notices
 from stnlab.training.recorder import Recorder, WholeCheckpoints
 from stnlab.training.stopping import Stopper
@@ -44,6 +45,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     normalised = normalise(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
+    keep_freed_memory()
     components = build_components(config)
     stopper = Stopper()
     recorder = Recorder(run, config["checkpoint_seconds"], stopper)
