@@ -24,6 +24,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.g
 def test_what_a_step_frees_the_next_need_not_ask_for_again():
     cleared = {}
     for kept in (True, False):
-        done = subprocess.run([sys.executable, "-c", FAULTS.format(kept=kept)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", FAULTS.format(kept=kept)], capture_output=True, text=True, check=True
+        )
         cleared[kept] = int(done.stdout)
     assert cleared[True] < 100 * resource.getpagesize() < cleared[False]

@@ -193,6 +193,8 @@ class Distortion:
     def __call__(self, images: Tensor, poses: PointMap, background: Tensor | None = None) -> Tensor:
         """uint8 [N, C, H, W] to [N, C, size, size] in [0, 1]; outside is `background` ([C], None: zero)."""
         height, width = images.shape[2:]
+        if (height, width) == (self.size, self.size):
+            return sample(images / 255.0, poses, (self.size, self.size), background)
         matrix = torch.tensor([[[self.size / width, 0, 0], [0, self.size / height, 0]]], device=images.device)
         return sample(images / 255.0, AffineMap(matrix) @ poses, (self.size, self.size), background)
 

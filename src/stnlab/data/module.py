@@ -1,7 +1,7 @@
 """A dataset with its distortion as a LightningDataModule."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from stnlab.data.ranges import Parameters
 from stnlab.data.raw import RawImages, in_memory, read_images
 from stnlab.data.streaming import StreamingLoader, default_workers
 from stnlab.errors import StnlabError
+from stnlab.geometry.maps import PointMap
 from stnlab.seeds import generator
 
 Size = Annotated[int, Ge(1)] | None
@@ -43,6 +44,19 @@ BOXES_AT_ONCE = 1000
 OTHERS = ("partner", "clutter_source")
 """Drawn parameters that are rows of other images."""
 FULL = (-1.0, -1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What was drawn in an epoch for each object of all samples, and the maps to its canonical pose; on the device.
+
+    others: on the CPU, the rows [D, K] of all other images that it shows.
+    """
+
+    epoch: int
+    drawn: list[Parameters]
+    maps: list[PointMap]
+    others: Tensor
 
 
 class ImageData(pl.LightningDataModule):
@@ -89,7 +103,7 @@ class ImageData(pl.LightningDataModule):
         if dataset.sizes:
             self._check_sizes(*dataset.sizes, self._held_out(0))
         self._read: tuple[RawImages, RawImages] | None = None
-        self._tables: dict[Split, tuple[int, list[Parameters], Tensor]] = {}
+        self._tables: dict[Split, _Table] = {}
         self._labels: dict[str, Tensor] = {}
         self._boxes: dict[str, Tensor] = {}
         self._widths: dict[str, int] = {}
@@ -175,7 +189,7 @@ class ImageData(pl.LightningDataModule):
         return StreamingLoader(
             self._raw[store],
             *share,
-            others=lambda epoch: self._table(split, epoch)[1],
+            others=lambda epoch: self._table(split, epoch).others,
             workers=workers,
             pinned=self.device.type == "cuda",
         )
@@ -188,8 +202,8 @@ class ImageData(pl.LightningDataModule):
 
     def distort(self, raw: RawBatch) -> Batch:
         """Look each sample's pose up, warp once, normalise."""
-        drawn = self._drawn(raw)
-        return self._distorted(raw, drawn, drawn)
+        drawn, maps = self._drawn(raw), self._table(raw.split, raw.epoch).maps
+        return self._distorted(raw, drawn, drawn, [poses.select(raw.indices) for poses in maps])
 
     def posed(self, raw: RawBatch, rotation: float = 0.0, scale: float = 1.0) -> Batch:
         """As `distort`, but all in the canonical pose, turned by `rotation` degrees and scaled about the centre.
@@ -197,14 +211,16 @@ class ImageData(pl.LightningDataModule):
         Clutter and noise stay as they were drawn. Of data whose canonical pose nobody knows it is the stored image's.
         """
         drawn = self._drawn(raw)
-        moved = [self._distortion(raw.split).posed(parameters, rotation, scale) for parameters in drawn]
-        return self._distorted(raw, drawn, moved)
+        distortion = self._distortion(raw.split)
+        moved = [distortion.posed(parameters, rotation, scale) for parameters in drawn]
+        return self._distorted(raw, drawn, moved, [distortion.poses(parameters) for parameters in moved])
 
-    def _distorted(self, raw: RawBatch, drawn: list[Parameters], moved: list[Parameters]) -> Batch:
-        """drawn: for each object, the source of clutter and noise; moved: the same in the pose that it is to have."""
+    def _distorted(
+        self, raw: RawBatch, drawn: list[Parameters], moved: list[Parameters], poses: list[PointMap]
+    ) -> Batch:
+        """drawn: for each object, the source of clutter and noise; moved, poses: the pose that it is to have."""
         distortion = self._distortion(raw.split)
         labels = self._labels[_store(raw.split)]
-        poses = tuple(distortion.poses(parameters) for parameters in moved)
         parts = [
             distortion.disturb(distortion(source, pose, self._around), parameters, partial(self._stored, raw))
             for source, pose, parameters in zip(self._sources(raw, drawn), poses, drawn, strict=True)
@@ -218,7 +234,7 @@ class ImageData(pl.LightningDataModule):
         per_object = {
             name: torch.stack([parameters[name] for parameters in moved], dim=1) for name in distortion.pose_names
         }
-        return Batch(image, label, raw.indices, poses, per_object, raw.split, raw.global_size)
+        return Batch(image, label, raw.indices, tuple(poses), per_object, raw.split, raw.global_size)
 
     def undistorted(self, raw: RawBatch) -> Tensor:
         """The images that `distort` starts from, uint8 [N, C, h, w], one object's channels after the other's."""
@@ -236,24 +252,22 @@ class ImageData(pl.LightningDataModule):
 
     def _drawn(self, raw: RawBatch) -> list[Parameters]:
         """What was drawn for each object of these samples."""
-        tables, _ = self._table(raw.split, raw.epoch)
+        tables = self._table(raw.split, raw.epoch).drawn
         return [{name: values[raw.indices] for name, values in table.items()} for table in tables]
 
     def _distortion(self, split: Split) -> Distortion:
         return self.test_distortion if split == "test" else self.distortion
 
-    def _table(self, split: Split, epoch: int) -> tuple[list[Parameters], Tensor]:
-        """What was drawn for each object of all samples of a split in an epoch.
-
-        On the device; and, on the CPU, the rows [D, K] of all other images that it shows.
-        """
-        if self._tables.get(split, (None,))[0] != epoch:
+    def _table(self, split: Split, epoch: int) -> "_Table":
+        """What was drawn for a split in an epoch."""
+        if split not in self._tables or self._tables[split].epoch != epoch:
             drawn = [self._draw(split, epoch, number) for number in range(self.dataset.objects)]
             on_device = [{name: values.to(self.device) for name, values in table.items()} for table in drawn]
             others = [table[name].reshape(len(table[name]), -1) for table in drawn for name in OTHERS if name in table]
             nothing = torch.empty(len(self._labels[_store(split)]), 0, dtype=torch.int64)
-            self._tables[split] = (epoch, on_device, torch.cat([nothing, *others], dim=1))
-        return self._tables[split][1:]
+            maps = [self._distortion(split).poses(table) for table in on_device]
+            self._tables[split] = _Table(epoch, on_device, maps, torch.cat([nothing, *others], dim=1))
+        return self._tables[split]
 
     def _draw(self, split: Split, epoch: int, number: int) -> Parameters:
         """Everything random about the object `number` of each sample. Partners are samples of the same split."""

@@ -36,7 +36,8 @@ class Conv2d(nn.Conv2d):
 def input_gradient(upstream: Tensor, weight: Tensor, margins: Margins) -> Tensor:
     """Gradient in the input of `conv2d(input, weight, padding=margins)`, for stride 1 and margins[0] < kernel height.
 
-    upstream: [N, O, h, w], that in the output; weight: [O, C, height, width]. Returns [N, C, H, W], added up in float32 at least.
+    upstream: [N, O, h, w], that in the output; weight: [O, C, height, width]. Returns [N, C, H, W], added up in
+    float32 at least.
 
     The columns of the kernel are taken apart: a convolution over the rows makes one image for each of them, which are
     added up, each shifted by its column. So the kernels vectorise over C * width channels.
