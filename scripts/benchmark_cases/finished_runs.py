@@ -10,8 +10,9 @@ from stnlab.runs.directory import RunDirectory, find_runs
 PRINTED = {"none": 0.012, "input": 0.007}
 """Error on rotated MNIST (R): CNN, and ST-CNN with an affine transformer."""
 PAPERS_IMAGES = 150_000 * 256
+RECIPES = ("fast", "fast_long")
 PARAMETERS, TOLERANCE, SEEDS = 400_000, 0.1, 3
-MISSING = "python -m stnlab.train -m recipe=fast seed=0,1,2 study={study} {choices}"
+MISSING = "python -m stnlab.train -m recipe=fast_long seed=0,1,2 study={study} {choices}"
 CHOICES = {"none": "placement=none backbone=cnn_400k", "input": "placement=input transform=affine backbone=st_cnn_400k"}
 
 
@@ -27,7 +28,7 @@ def _fits(run: RunDirectory, placement: str) -> bool:
     choices = run.config["choices"]
     network = choices["placement"] == placement and choices.get("transform") in (None, "affine")
     sized = abs(run.info["parameters"] / PARAMETERS - 1) <= TOLERANCE
-    return network and sized and choices["data"] == "mnist_rotated" and choices["recipe"] == "fast"
+    return network and sized and choices["data"] == "mnist_rotated" and choices["recipe"] in RECIPES
 
 
 def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparison:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from benchmark_cases.comparison import Comparison, medians
 from stnlab.geometry import transforms
 from stnlab.geometry.sampling import sample
+from stnlab.training.memory import keep_freed_memory
 
 SHAPES = ((256, 1, 28, 28), (256, 1, 42, 42), (256, 32, 10, 10), (64, 3, 224, 224))
 GOALS = {28: 3.0, 42: 3.0, 10: 1.5, 224: 1.5}
@@ -21,6 +22,7 @@ Warp = Callable[[Tensor, Tensor], Tensor]
 
 
 def sampler() -> list[Comparison]:
+    keep_freed_memory()  # as a training does; the references profit, too
     found = []
     for shape in SHAPES:
         for with_input in (False, True):

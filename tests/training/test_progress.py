@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import RichProgressBar
 
 from stnlab.train import main
 from stnlab.training.progress import ProgressBar
@@ -23,6 +24,16 @@ def test_loss_and_validation_are_shown_as_soon_as_they_are_known():
         "val/error": "2.10%",
         "val/ece": "0.40%",
     }
+
+
+def test_a_training_is_looked_at_ten_times_a_second_and_at_an_epochs_end(monkeypatch: pytest.MonkeyPatch):
+    bar, looks, now = ProgressBar(), [], iter([0.0, 0.05, 0.12, 0.13, 0.14])
+    monkeypatch.setattr("stnlab.training.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *arguments: looks.append(arguments[-1]))
+    monkeypatch.setattr(ProgressBar, "total_train_batches", 5)
+    for batch in range(5):
+        bar.on_train_batch_end(*[None] * 4, batch)  # type: ignore[arg-type]
+    assert looks == [0, 2, 4]
 
 
 def test_a_job_of_a_sweep_shows_how_far_the_sweep_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -82,7 +82,11 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         accumulated = self.trainer.accumulate_grad_batches
         part = () if accumulated == 1 else (batch_idx % accumulated,)  # of a step, or its masks would all be one
-        torch.manual_seed(derive(self.seed, "step", self.global_step, self.global_rank, *part))
+        seed = derive(self.seed, "step", self.global_step, self.global_rank, *part)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed notes the whole stack for GPUs not in use
+        else:
+            torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch.image).logits
@@ -91,7 +95,9 @@ class Classifier(pl.LightningModule):
         self.divergence.watch(loss.detach(), self.global_step)
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
         loss = loss * (self.trainer.world_size / batch.global_size)
-        self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
+        trainer: Any = self.trainer  # which declares no such attribute
+        if (self.global_step + 1) % trainer.log_every_n_steps == 0:  # each call costs a hundredth of a step
+            self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

@@ -1,10 +1,14 @@
 """The live progress bar."""
 
 import os
+import time
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
+INTERVAL = 0.1
+"""Seconds between two looks at a training: each makes a GPU finish what it was given, and takes a CPU's time."""
 Shown = dict[str, int | str | float | dict[str, float]]
 
 
@@ -12,6 +16,16 @@ class ProgressBar(RichProgressBar):
     """Lightning's rich bar with how far the sweep is, the training loss and, once an epoch has ended, error and ECE on
     validation.
     """
+
+    _looked = -INTERVAL
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if now - self._looked >= INTERVAL or batch_idx + 1 == self.total_train_batches:
+            self._looked = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Shown:
         known = trainer.callback_metrics
