@@ -1,6 +1,9 @@
 """What every command does with its errors: one line and status 1 for the user's, a traceback for ours."""
 
 import logging
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +16,12 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         status = body(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more at its end
+        status = 128 + signal.SIGPIPE
     except (StnlabError, OSError) as error:
         line = one_line(error)
         if line is None:
@@ -23,6 +32,13 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def _unread() -> bool:
+    """Whether whoever read what is printed, `head` say, has ended."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
 def path_and_overrides(arguments: Sequence[str], usage: str) -> tuple[Path, list[str]]:
