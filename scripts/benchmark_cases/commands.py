@@ -1,6 +1,7 @@
 """`startup` and `sweep`: what a command costs, each in a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,8 @@ import yaml
 
 from benchmark_cases.comparison import Comparison, medians
 from stnlab.compose import compose
-from stnlab.runs.directory import RunDirectory
+from stnlab.errors import StnlabError
+from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.identity import normalise
 
 SCRIPTS = Path(__file__).parents[1]
@@ -65,26 +67,29 @@ def sweep() -> list[Comparison]:
             },
             3,
         )
-        _finish(Path(folder), FINISHED)
+        first = _finish(Path(folder), FINISHED)
         many = [*TINY, f"runs_dir={folder}", "study=many"]
         skipping = _seconds(["-m", "stnlab.train", "-m", f"seed=range({FINISHED})", *many])
+        if any(run.info["started"] != first.info["started"] for run in find_runs(Path(folder) / "many")):
+            raise StnlabError("sweep: finished jobs were trained again")
     return [
         Comparison("sweep, each job", "s", seconds["ours"], seconds["hydra"], at_most=0.5, of="ours"),
         Comparison(f"sweep, {FINISHED} finished jobs", "s", skipping, None, at_most=20, of="ours"),
     ]
 
 
-def _finish(runs: Path, count: int) -> None:
-    """A study of as many finished runs: copies of one, each under its own configuration."""
+def _finish(runs: Path, count: int) -> RunDirectory:
+    """A study of as many finished runs: copies of one, each under its own configuration. Returns that one."""
     choices = [*TINY, f"runs_dir={runs}", "study=many"]
     _seconds(["-m", "stnlab.train", *choices])
     config = compose("train", choices)
     first = RunDirectory.of(runs / "many", normalise(config))
     for seed in range(1, count):
         copy = RunDirectory.of(runs / "many", normalise({**config, "seed": seed}))
+        shutil.copytree(first.path, copy.path, ignore=shutil.ignore_patterns("config.yaml", "run.json"))
         copy.start(normalise({**config, "seed": seed}), {})
-        copy.write_metrics(first.metrics)
         copy.update(**first.info)
+    return first
 
 
 def _seconds(arguments: Sequence[str]) -> float:
