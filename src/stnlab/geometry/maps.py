@@ -9,6 +9,7 @@ products are written as sums, which neither of them rounds, and large ones are o
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,8 +160,22 @@ def _at_pixels_by_sums(matrix: Tensor, height: int, width: int) -> Tensor:
 def _at_pixels_by_product(matrix: Tensor, height: int, width: int) -> Tensor:
     """One matrix product for all samples, and one for their gradients: on a CPU ten times as fast as outer sums."""
     with torch.autocast(matrix.device.type, enabled=False):
-        pixels = matrix.flatten(1) @ _pixel_basis(height, width, matrix.shape[1], matrix.dtype)
+        pixels: Tensor = _Product.apply(matrix.flatten(1), _pixel_basis(height, width, matrix.shape[1], matrix.dtype))
     return pixels.reshape(len(matrix), height, width, matrix.shape[1])
+
+
+class _Product(torch.autograd.Function):
+    """rows @ basis, with a gradient in the rows that is read along its memory: a third of autograd's time."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, basis: Tensor) -> Tensor:
+        ctx.save_for_backward(basis)
+        return rows @ basis
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (basis,) = ctx.saved_tensors
+        return (basis @ upstream.T).T, None
 
 
 @lru_cache(maxsize=32)
