@@ -1,7 +1,8 @@
 """Time ours against what one would write by hand, in turn, on this machine: `python scripts/benchmark.py [case ...]`.
 
-Each case runs ours and its reference several times in turn, warm, and prints medians, their ratio (ours / reference)
-and the goal. Figures depend on the machine; ratios less so. What else runs on it disturbs both: leave it alone.
+Each case runs ours and its reference several times in turn, warm (what takes minutes, once), and prints medians, their
+ratio (ours / reference) and the goal. Figures depend on the machine; ratios less so. What else runs on it disturbs
+both: leave it alone.
 """
 
 import argparse

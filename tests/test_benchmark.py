@@ -31,23 +31,33 @@ def test_a_goal_is_reached_or_missed_by_the_ratio_or_by_ours_alone(cases):
     assert comparison.Comparison("c", "images", None, None, note="missing").reached is None
 
 
-def test_time_to_error_takes_runs_of_enough_seeds_and_says_which_are_missing(cases, tmp_path: Path):
+def test_time_to_error_takes_runs_that_differ_in_three_seeds_and_says_which_are_missing(cases, tmp_path: Path):
     _, finished_runs = cases
-    choices = {"data": "mnist_rotated", "placement": "none", "recipe": "fast", "backbone": "cnn_400k"}
-    for seed, error in enumerate((0.011, 0.012, 0.0125)):
-        run = RunDirectory(tmp_path / f"run-s{seed}")
-        run.start({"choices": choices, "seed": seed}, {})
-        run.write_metrics({"test/error": error, "test/ece": 0.0})
-        for name in ("predictions.npz", "evaluation.npz"):
-            np.savez(run.path / name)
+
+    def finish(name: str, seed: int, lr: float, errors: tuple[float, float]) -> None:
+        choices = {"data": "mnist_rotated", "placement": "none", "recipe": "fast", "backbone": "cnn_400k"}
+        run = RunDirectory(tmp_path / f"{name}-s{seed}")
+        run.start({"choices": choices, "recipe": {"lr": lr}, "seed": seed}, {})
+        run.write_metrics({"val/error": errors[0], "test/error": errors[1], "test/ece": 0.0})
+        for file in ("predictions.npz", "evaluation.npz"):
+            np.savez(run.path / file)
         run.update(state="done", parameters=396_000, images_seen=330_000)
+
+    finish("a", 0, 0.01, (0.012, 0.011))
+    finish("again", 0, 0.01, (0.012, 0.011))
+    finish("a", 1, 0.01, (0.012, 0.012))
+    assert "2 of 3 seeds are there" in finished_runs.time_to_error(tmp_path)[0].note
+    finish("a", 2, 0.01, (0.012, 0.0125))
     cnn, transformer = finished_runs.time_to_error(tmp_path)
     assert (cnn.ours, cnn.reference, cnn.reached) == (330_000, 150_000 * 256, True)
     assert "error 1.18% of 3 seeds" in cnn.note
     assert transformer.ours is None
     assert "0 of 3 seeds are there" in transformer.note
-    run.write_metrics({"test/error": 0.02, "test/ece": 0.0})
-    assert "NOT reached" in finished_runs.time_to_error(tmp_path)[0].note
+    for seed in range(3):
+        finish("better on validation", seed, 0.02, (0.011, 0.02))
+    cnn = finished_runs.time_to_error(tmp_path)[0]
+    assert "error 2.00% of 3 seeds, printed 1.2%: NOT reached with 330,000 images" in cnn.note
+    assert cnn.ours is None
 
 
 def test_an_unknown_case_names_those_there_are():

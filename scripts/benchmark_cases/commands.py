@@ -30,7 +30,11 @@ def startup() -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "conf" / "callbacks" / "first_step.yaml"
         chosen.parent.mkdir(parents=True)
-        chosen.write_text(yaml.safe_dump({"end": {"_target_": "benchmark_cases.first_step.EndAfterFirstStep"}}))
+        chosen.write_text(
+            yaml.safe_dump(
+                {"defaults": ["default", "_self_"], "end": {"_target_": "benchmark_cases.first_step.EndAfterFirstStep"}}
+            )
+        )
         ours = ["-m", "stnlab.train", f"--config-dir={folder}/conf", "callbacks=first_step", "logger=csv", "fresh=true"]
         seconds = medians(
             {

@@ -16,7 +16,7 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         status = body(sys.argv[1:])
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         if not _unread():
             raise
@@ -38,7 +38,7 @@ def _unread() -> bool:
     """Whether whoever read what is printed, `head` say, has ended."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), select.POLLOUT)
-    return any(event & select.POLLERR for _, event in pipe.poll(0))
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
 
 
 def path_and_overrides(arguments: Sequence[str], usage: str) -> tuple[Path, list[str]]:

@@ -3,6 +3,7 @@ import kornia
 import pytest
 import torch
 from hypothesis import given, settings
+from torch import Tensor
 from torch.nn import functional as F
 
 from stnlab.geometry.maps import (
@@ -159,3 +160,18 @@ def test_grids_are_full_precision_whatever_matrix_products_are_allowed_to_be(mak
         torch.testing.assert_close(maps.grid(9, 12), expected, rtol=0, atol=1e-6)
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_grids_can_be_differentiated_in_every_way():
+    matrix = torch.randn(3, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def grid(matrix: Tensor) -> Tensor:
+        return AffineMap(matrix).grid(4, 5)
+
+    assert torch.autograd.gradcheck(grid, (matrix,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda matrix: grid(matrix).square(), (matrix,))
+    each = torch.func.vmap(lambda one: grid(one[None])[0])(matrix)
+    assert each.equal(grid(matrix))
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = torch.autograd.grad(grid(matrix).sum(), matrix)
+    assert found.equal(torch.autograd.grad(grid(matrix).sum(), matrix)[0])

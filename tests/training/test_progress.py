@@ -30,9 +30,11 @@ def test_a_training_is_looked_at_ten_times_a_second_and_at_an_epochs_end(monkeyp
     bar, looks, now = ProgressBar(), [], iter([0.0, 0.05, 0.12, 0.13, 0.14])
     monkeypatch.setattr("stnlab.training.progress.time.monotonic", lambda: next(now))
     monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *arguments: looks.append(arguments[-1]))
-    monkeypatch.setattr(ProgressBar, "total_train_batches", 5)
+    monkeypatch.setattr(RichProgressBar, "on_train_epoch_end", lambda *_: None)
+    nothing: Any = None
     for batch in range(5):
-        bar.on_train_batch_end(*[None] * 4, batch)  # type: ignore[arg-type]
+        bar.on_train_batch_end(nothing, nothing, nothing, nothing, batch)
+    bar.on_train_epoch_end(nothing, nothing)
     assert looks == [0, 2, 4]
 
 

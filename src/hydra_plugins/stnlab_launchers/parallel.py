@@ -40,7 +40,7 @@ class Parallel(Launcher):
         from joblib.externals.loky import get_reusable_executor
 
         # the processes of an earlier sweep of this interpreter work in its folder, with its environment
-        get_reusable_executor().shutdown(wait=True)
+        get_reusable_executor(reuse=True).shutdown(wait=True)
         self.config, self.hydra_context = config, hydra_context
         self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 

@@ -48,14 +48,15 @@ FULL = (-1.0, -1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class _Table:
-    """What was drawn in an epoch for each object of all samples, and the maps to its canonical pose; on the device.
+    """What was drawn in an epoch for each object of all samples; on the device.
 
-    others: on the CPU, the rows [D, K] of all other images that it shows.
+    maps: those to the canonical pose; None where most samples are not of the split. others: on the CPU, the rows [D, K]
+    of all other images that it shows.
     """
 
     epoch: int
     drawn: list[Parameters]
-    maps: list[PointMap]
+    maps: list[PointMap] | None
     others: Tensor
 
 
@@ -203,6 +204,8 @@ class ImageData(pl.LightningDataModule):
     def distort(self, raw: RawBatch) -> Batch:
         """Look each sample's pose up, warp once, normalise."""
         drawn, maps = self._drawn(raw), self._table(raw.split, raw.epoch).maps
+        if maps is None:
+            return self._distorted(raw, drawn, drawn, [self._distortion(raw.split).poses(one) for one in drawn])
         return self._distorted(raw, drawn, drawn, [poses.select(raw.indices) for poses in maps])
 
     def posed(self, raw: RawBatch, rotation: float = 0.0, scale: float = 1.0) -> Batch:
@@ -258,14 +261,15 @@ class ImageData(pl.LightningDataModule):
     def _distortion(self, split: Split) -> Distortion:
         return self.test_distortion if split == "test" else self.distortion
 
-    def _table(self, split: Split, epoch: int) -> "_Table":
+    def _table(self, split: Split, epoch: int) -> _Table:
         """What was drawn for a split in an epoch."""
         if split not in self._tables or self._tables[split].epoch != epoch:
             drawn = [self._draw(split, epoch, number) for number in range(self.dataset.objects)]
             on_device = [{name: values.to(self.device) for name, values in table.items()} for table in drawn]
             others = [table[name].reshape(len(table[name]), -1) for table in drawn for name in OTHERS if name in table]
             nothing = torch.empty(len(self._labels[_store(split)]), 0, dtype=torch.int64)
-            maps = [self._distortion(split).poses(table) for table in on_device]
+            most = 2 * len(self.rows[split]) > len(nothing)
+            maps = [self._distortion(split).poses(table) for table in on_device] if most else None
             self._tables[split] = _Table(epoch, on_device, maps, torch.cat([nothing, *others], dim=1))
         return self._tables[split]
 

@@ -167,15 +167,28 @@ def _at_pixels_by_product(matrix: Tensor, height: int, width: int) -> Tensor:
 class _Product(torch.autograd.Function):
     """rows @ basis, with a gradient in the rows that is read along its memory: a third of autograd's time."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, basis: Tensor) -> Tensor:
-        ctx.save_for_backward(basis)
+    def forward(rows: Tensor, basis: Tensor) -> Tensor:
         return rows @ basis
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (basis,) = ctx.saved_tensors
-        return (basis @ upstream.T).T, None
+        with torch.autocast(upstream.device.type, enabled=False):
+            return (basis @ upstream.T).T, None
+
+    @staticmethod
+    def jvp(ctx: Any, rows: Tensor, basis: None) -> Tensor:
+        (saved,) = ctx.saved_tensors
+        product: Tensor = rows @ saved
+        return product
 
 
 @lru_cache(maxsize=32)

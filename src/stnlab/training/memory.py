@@ -10,7 +10,8 @@ MOST = 32 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """Blocks of up to 32 MB that are freed stay with this process (glibc alone; elsewhere nothing is done).
+    """Blocks of up to 32 MB that are freed stay with this process, 2 GB of them at most (glibc alone; elsewhere nothing
+    is done).
 
     By default glibc returns them to the system, which clears each page when it is asked for again: of a training step
     on a CPU that takes a tenth.

@@ -18,14 +18,19 @@ class ProgressBar(RichProgressBar):
     """
 
     _looked = -INTERVAL
+    _last = 0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        now = time.monotonic()
-        if now - self._looked >= INTERVAL or batch_idx + 1 == self.total_train_batches:
+        self._last, now = batch_idx, time.monotonic()
+        if now - self._looked >= INTERVAL:
             self._looked = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_batch_end(trainer, pl_module, None, None, self._last)
+        super().on_train_epoch_end(trainer, pl_module)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Shown:
         known = trainer.callback_metrics

@@ -45,7 +45,6 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     normalised = normalise(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
-    keep_freed_memory()
     components = build_components(config)
     stopper = Stopper()
     recorder = Recorder(run, config["checkpoint_seconds"], stopper)
@@ -53,6 +52,8 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     callbacks = [CollapseNotice(run), frames, recorder, stopper]
     given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"] or run.to_renew)}
     trainer = build_trainer(config, components, given, callbacks)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
