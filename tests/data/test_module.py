@@ -103,6 +103,21 @@ def test_splits_are_apart_and_a_smaller_training_set_leaves_validation_alone(mni
     assert set(small.rows["train"].tolist()) <= train
 
 
+@pytest.mark.parametrize(
+    "more", [{}, {"shear": [-20, 20], "position": "anywhere"}, {"perspective": 3.0}, {"elastic": 1.5}]
+)
+def test_maps_made_for_an_epoch_or_for_a_batch_give_the_same_images(mnist_root: Path, more: dict[str, Any]):
+    distortion = Distortion(size=28, rotation=[-90, 90], scale=[0.7, 1.2], **more)
+    few = rotated(mnist_root, distortion=distortion)
+    every = rotated(mnist_root, distortion=distortion, train_size=None)
+    rows = few.rows["train"][:50]
+    for_batch, for_epoch = (data.distort(data.picked("train", rows)) for data in (few, every))
+    assert few._table("train", 0).maps is None
+    assert every._table("train", 0).maps is not None
+    assert for_batch.image.equal(for_epoch.image)
+    assert for_batch.poses[0].grid(5, 5).equal(for_epoch.poses[0].grid(5, 5))
+
+
 def test_no_validation_split(mnist_root: Path):
     data = rotated(mnist_root, validation_size=0)
     assert data.val_dataloader() == []
