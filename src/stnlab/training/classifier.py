@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
 
 from stnlab.data.batch import Batch, Split
 from stnlab.data.module import ImageData
@@ -18,39 +17,14 @@ from stnlab.models.network import Network
 from stnlab.models.prediction import Prediction
 from stnlab.runs.predictions import Predictions
 from stnlab.seeds import derive
-from stnlab.training.calibration_error import CalibrationError
 from stnlab.training.divergence import EVERY, Divergence
 from stnlab.training.geometry_arrays import geometry_arrays
 from stnlab.training.processes import gathered
 from stnlab.training.recipe import Recipe
 from stnlab.training.running_health import GradientNorms, RunningHealth
-from stnlab.training.unfinished_epoch import restore_sums, sums_of
+from stnlab.training.running_metrics import RunningMetrics
+from stnlab.training.unfinished_epoch import counts_of, restore_counts
 from stnlab.training.view_sums import ViewSums
-
-
-class RunningMetrics(nn.Module):
-    """Loss, accuracy and ECE of a split, accumulated over an epoch and over devices."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loss, self.accuracy, self.ece = MeanMetric(), MeanMetric(), CalibrationError()
-
-    def update(self, loss: Tensor, logits: Tensor, label: Tensor) -> None:
-        """loss: sum over samples, mean over heads. logits: [N, heads, classes]. A sample is right if all its heads are.
-
-        A process may have no sample of the last batch.
-        """
-        if len(label):
-            self.loss.update(loss / len(label), len(label))
-            self.accuracy.update((logits.argmax(-1) == label).all(-1).float())
-            self.ece.update(logits, label)
-
-    def collect(self) -> dict[str, float]:
-        """The values, then back to the start. Waits for the device: once an epoch."""
-        values = {"loss": self.loss.compute(), "accuracy": self.accuracy.compute(), "ece": self.ece.compute()}
-        for metric in (self.loss, self.accuracy, self.ece):
-            metric.reset()
-        return {name: float(value) for name, value in values.items()}
 
 
 class Classifier(pl.LightningModule):
@@ -91,7 +65,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch.image).logits
         loss = _summed_cross_entropy(logits, batch.label)
-        self.train_metrics.update(loss.detach(), logits.detach(), batch.label)
+        self.train_metrics.note(loss.detach(), logits.detach(), batch.label)
         self.divergence.watch(loss.detach(), self.global_step)
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
         loss = loss * (self.trainer.world_size / batch.global_size)
@@ -108,15 +82,15 @@ class Classifier(pl.LightningModule):
         self.gradient_norms.update()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = {"metrics": sums_of(self.train_metrics), "gradients": self.gradient_norms.state()}
-        checkpoint["unfinished_epoch"] = sums
+        so_far = {"counts": counts_of(self.train_metrics), "gradients": self.gradient_norms.state()}
+        checkpoint["unfinished_epoch"] = so_far
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums, where = checkpoint.get("unfinished_epoch"), self.trainer.strategy.root_device
-        if sums is not None:
+        so_far, where = checkpoint.get("unfinished_epoch", {}), self.trainer.strategy.root_device
+        if "counts" in so_far:  # older code kept sums: that epoch's means are then of what is left of it
             rank, world = self.trainer.global_rank, self.trainer.world_size
-            restore_sums(self.train_metrics, sums["metrics"], rank, world, where)
-            self.gradient_norms.restore(sums["gradients"], where)
+            restore_counts(self.train_metrics, so_far["counts"], rank, world, where)
+            self.gradient_norms.restore(so_far["gradients"], where)
 
     def on_train_epoch_end(self) -> None:
         self.divergence.check(self.trainer)  # before anything of this epoch is kept
@@ -127,7 +101,7 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction = self(batch.image)
         logits = prediction.logits
-        self.val_metrics.update(_summed_cross_entropy(logits, batch.label), logits, batch.label)
+        self.val_metrics.note(_summed_cross_entropy(logits, batch.label), logits, batch.label)
         self.val_health.update(batch, prediction, self._data)
 
     def on_validation_epoch_end(self) -> None:

@@ -11,20 +11,20 @@ EVERY = 50
 
 
 class Divergence:
-    """Remembers, on the device, the first step whose loss was NaN or infinite."""
+    """Looks back at the losses of some steps at once: which of them was the first that was NaN or infinite."""
 
     def __init__(self) -> None:
-        self._first: Tensor | None = None
+        self._losses: list[tuple[int, Tensor]] = []
 
     def watch(self, loss: Tensor, step: int) -> None:
-        """loss: of one step, [], on any device."""
-        first = self._first if self._first is not None else torch.full_like(loss, torch.inf)
-        self._first = torch.where(loss.isfinite(), first, first.clamp(max=step))
+        """loss: of one step or of a part of it, [], on any device."""
+        self._losses.append((step, loss))
 
     def check(self, trainer: pl.Trainer) -> None:
-        """Raises StnlabError, naming the step, if a loss was not finite."""
-        if self._first is not None and self._first.isfinite():
-            self._fail(trainer, f"loss is NaN or infinite at step {self._first:.0f}")
+        """Raises StnlabError, naming the step, if a loss since the last look was not finite."""
+        watched, self._losses = self._losses, []
+        if watched and not (finite := torch.stack([loss for _, loss in watched]).isfinite()).all():
+            self._fail(trainer, f"loss is NaN or infinite at step {watched[finite.tolist().index(False)][0]}")
 
     def check_weights(self, trainer: pl.Trainer, network: nn.Module) -> None:
         """Raises StnlabError if a weight is not finite: the last step's loss may be the last good number."""

@@ -3,8 +3,7 @@
 import datetime
 import platform
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from stnlab.runs.files import UnwritableError
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
-from stnlab.training.devices import check_devices
+from stnlab.training.devices import check_devices, hidden_gpus
 from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import checkpoint_to_go_on_from
@@ -52,12 +51,13 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     callbacks = [CollapseNotice(run), frames, recorder, stopper]
     given = {"run": run, "config": normalised, "id": run.start_id(normalised, config["fresh"] or run.to_renew)}
     trainer = build_trainer(config, components, given, callbacks)
-    if trainer.strategy.root_device.type == "cpu":
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu:
         keep_freed_memory()
     first = trainer.is_global_zero
     if first:
         components.data.prepare_data()  # before `fresh` throws anything away
-    with _nothing() if locked else run.lock(wait=config["busy"] == "wait"):
+    with nullcontext() if locked else run.lock(wait=config["busy"] == "wait"):
         fresh = config["fresh"] or run.to_renew
         if not fresh and run.finished:
             return run  # the process that this one waited for has trained it
@@ -72,7 +72,8 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             about = {"id": given["id"], "overrides": config["overrides"], "folder": str(Path.cwd())}
             run.start(normalised, about | _environment(trainer, components))
         try:
-            with tracked(trainer.loggers, run) if first else _nothing():
+            hidden = hidden_gpus() if on_cpu else nullcontext()
+            with hidden, tracked(trainer.loggers, run) if first else nullcontext():
                 _fit_and_test(run, components, trainer, recorder, frames)
         except SystemExit as stop:
             raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
@@ -150,11 +151,6 @@ def build_trainer(
     # With max_steps, Lightning takes the end of an epoch for its middle when a run goes on, and ends the epoch twice.
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _environment(trainer: pl.Trainer, components: Components) -> dict[str, Any]:
