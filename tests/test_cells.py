@@ -81,6 +81,14 @@ def test_each_cell_is_multiplied_with_the_params_it_does_not_set(launched: list[
         ),
         (["backbone.channels=[5,5]", "placement=none", "seed=7"], ["plain [5,5]", "wide [5,5]", "alike [5,5]"]),
         (["backbone.channels=[6,6]", "placement=none", "seed=7"], ["plain [6,6]", "alike [6,6]"]),
+        (
+            ["cells=[plain,moved]", "transform=choice(rotation,affine)", "seed=7"],
+            ["plain seed=7 placement=none", "moved input transform=rotation", "moved deep transform=rotation"],
+        ),
+        (
+            ["cells=[plain,wide]", "transform=choice(scale)", "seed=7"],
+            ["plain transform=scale", "wide transform=scale"],
+        ),
     ],
 )
 def test_the_command_line_replaces_params_and_selects_among_what_cells_say(

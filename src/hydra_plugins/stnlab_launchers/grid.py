@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 CHOSEN = "cells"
@@ -20,8 +20,9 @@ class Grid(BasicSweeper):
 
     params: key -> value or, separated by commas, values. cells: name -> more of these, which are multiplied with
     params, and of which a cell's own count. The command line replaces what params say; of what a cell says it selects:
-    `placement=none` leaves the cells and values that are just that. Our launchers compose all jobs before they start
-    any and train a run that several cells ask for once, so the sweeper need not.
+    `placement=none` leaves the cells and values that are just that, and sets it where a cell says nothing of it;
+    `placement.depth=choice(2)` leaves such cells as they are, if another says it. Our launchers compose all jobs before
+    they start any and train a run that several cells ask for once, so the sweeper need not.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class Grid(BasicSweeper):
 
         params, given = (_values(some) for some in (overrides[: len(self.params)], overrides[len(self.params) :]))
         names = self._named(given.pop(CHOSEN, []))
-        jobs = [job for name in names for job in self._jobs(name, params, given)]
+        said = {key for name in names for key in self._own(name)}
+        only_there = said & {one.get_key_element() for one in overrides if _is_choice(one)}
+        jobs = [job for name in names for job in self._jobs(name, params, given, only_there)]
         if not self.cells:
             jobs = _product(params | given)
         if not jobs:
@@ -52,9 +55,13 @@ class Grid(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         pass
 
-    def _jobs(self, name: str, params: Values, given: Values) -> list[list[str]]:
-        """Each names its cell, so that the same job is composed again from its own overrides alone."""
+    def _jobs(self, name: str, params: Values, given: Values, only_there: set[str]) -> list[list[str]]:
+        """Each names its cell, so that the same job is composed again from its own overrides alone.
+
+        only_there: keys given for the cells that say them.
+        """
         own = self._own(name)
+        given = {key: values for key, values in given.items() if key in own or key not in only_there}
         kept = {key: [one for one in given.get(key, values) if one in values] for key, values in own.items()}
         return _product({CHOSEN: [f"{CHOSEN}=[{name}]"]} | params | given | kept)
 
@@ -82,6 +89,11 @@ class Grid(BasicSweeper):
             if name not in self.cells:
                 raise StnlabError(f"{CHOSEN}={name}: no such cell{nearest(name, self.cells)}")
         return list(dict.fromkeys(names))
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether it is written `choice(a,b)`, not `a,b`."""
+    return isinstance(sweep := override.value(), ChoiceSweep) and not sweep.simple_form
 
 
 def _text(value: Any) -> str:
