@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import ece, reliability_bins
-from stnlab.figures import learning_curves, png, reliability_diagram, svg, views_grid
+from stnlab.figures import learning_curves, pdf, png, reliability_diagram, svg, views_grid
 from stnlab.figures.views import MARGIN, to_pixels
 
 SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=float)
@@ -144,6 +144,9 @@ def test_files_are_repeatable_self_contained_and_for_light_and_dark():
     drawn = svg(figure)
     assert drawn == svg(figure)
     assert png(figure).startswith(b"\x89PNG")
+    assert pdf(figure) == pdf(figure)
+    assert pdf(figure).startswith(b"%PDF")
+    assert b"/Type3" not in pdf(figure)
     assert dict(mpl.rcParams) == before
     assert ET.fromstring(drawn).tag.endswith("svg")
     assert b"prefers-color-scheme: dark" in drawn

@@ -108,12 +108,26 @@ def test_the_same_runs_give_the_same_bytes_and_old_figures_go(make_study):
     study = make_study({"placement": "none"})
     folder = write_report(study).folder
     before = contents(folder)
-    (folder / "figures" / "views-gone.svg").write_text("of a cell that is no more")
+    (folder / "figures" / "views-gone.pdf").write_text("of a cell that is no more")
     (folder / "notes.txt").write_text("mine")
     write_report(study)
     after = contents(folder)
     assert after.pop("notes.txt") == b"mine"
     assert after == before
+
+
+def test_figures_for_latex_are_as_fresh_as_the_others(make_study):
+    study = make_study({"placement": "none"})
+    figures = write_report(study).folder / "figures"
+    assert not list(figures.glob("*.pdf"))
+    write_report(study, Options(pdf=True))
+    drawn = {path.name: path.read_bytes() for path in figures.glob("*.pdf")}
+    assert drawn.keys() == {f"{path.stem}.pdf" for path in figures.glob("*.svg")}
+    write_report(study)  # nothing is drawn again
+    assert {path.name: path.read_bytes() for path in figures.glob("*.pdf")} == drawn
+    make_study({"placement": "none", "seed": 7})
+    write_report(study)
+    assert not list(figures.glob("*.pdf"))
 
 
 def test_names_are_escaped(make_study):

@@ -6,7 +6,7 @@ from stnlab.figures.frames import frames_animation, last_frame
 from stnlab.figures.orbits import OrbitCurve, orbit_curve, orbit_curves
 from stnlab.figures.rectification import class_means_grid, rectification_chart, spreads_of
 from stnlab.figures.reliability import reliability_diagram
-from stnlab.figures.style import data_uri, png, svg
+from stnlab.figures.style import data_uri, pdf, png, svg
 from stnlab.figures.views import views_grid
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "learning_curves",
     "orbit_curve",
     "orbit_curves",
+    "pdf",
     "png",
     "pose_curves",
     "poses_of",

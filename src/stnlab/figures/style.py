@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -141,6 +142,12 @@ def svg(figure: Figure) -> bytes:
     return re.sub(r"(<svg[^>]*>)", lambda opening: opening[1] + style, text, count=1).encode()
 
 
+def pdf(figure: Figure) -> bytes:
+    """For LaTeX; letters stay text that can be searched. The same figure gives the same bytes."""
+    logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells of each letter
+    return _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
+
+
 def data_uri(file: bytes, kind: str = "svg+xml") -> str:
     """An SVG, or an image of another kind, as the `src` of an image: self-contained, its ids apart from others'."""
     return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
@@ -148,7 +155,7 @@ def data_uri(file: bytes, kind: str = "svg+xml") -> str:
 
 def _saved(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
     buffer = io.BytesIO()
-    # the salt is an rcParam only; without it an SVG's ids are random
-    with matplotlib.rc_context({"svg.hashsalt": "stnlab"}):
+    # rcParams only: without the salt an SVG's ids are random; conferences refuse fonts of type 3
+    with matplotlib.rc_context({"svg.hashsalt": "stnlab", "pdf.fonttype": 42}):
         figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, transparent=kind == "svg", metadata=metadata)
     return buffer.getvalue()

@@ -45,7 +45,7 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
 
     try:
         report.folder.mkdir(parents=True, exist_ok=True)
-        pictures = draw(report, report.folder / "figures", options.cells)
+        pictures = draw(report, report.folder / "figures", options.cells, options.pdf)
         pages = write_run_pages(report, report.folder / "runs", options.runs)
         write_bytes(report.folder / "results.csv", to_csv(report))
         if beside.decided:

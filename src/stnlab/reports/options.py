@@ -14,7 +14,8 @@ baseline        the cell that others are compared with, like placement=deep,plac
 cells           whose figures are drawn: cells=placement=input, or cells=all (default: baselines and best, 12 in all)
 papers          a folder of your own: <paper>/published.yaml and claims.yaml, as in stnlab/reports/papers
 output          the folder that is written (default: report/ in the first study)
---runs          a page for each run too; one that is up to date is left alone"""
+--runs          a page for each run too; one that is up to date is left alone
+--pdf           each figure as PDF too, for LaTeX"""
 DEFAULT_MEASURES = ("test/error", "test/ece")
 
 
@@ -30,10 +31,12 @@ class Options:
     papers: Path | None = None
     output: Path | None = None
     runs: bool = False
+    pdf: bool = False
 
 
 DEFAULT = Options()
 KEYS = ("rows", "columns", "measures", "baseline", "cells", "papers", "output")
+FLAGS = ("--runs", "--pdf")
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
@@ -42,7 +45,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if argument == "--runs":
+        if argument in FLAGS:
             continue
         if argument.startswith("-"):
             raise StnlabError(f"{argument}: no such option; {USAGE}")
@@ -60,7 +63,8 @@ def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
         raise StnlabError(f"a path comes first: {USAGE}")
     lists = {key: tuple(given.pop(key).split(",")) for key in ("rows", "columns", "measures") if key in given}
     paths = {key: Path(given.pop(key)) for key in ("papers", "output") if key in given}
-    return studies, Options(**lists, **given, **paths, runs="--runs" in arguments)  # type: ignore[arg-type]
+    flags = {flag.removeprefix("--"): flag in arguments for flag in FLAGS}
+    return studies, Options(**lists, **given, **paths, **flags)  # type: ignore[arg-type]
 
 
 def arguments(options: Options) -> list[str]:
@@ -75,4 +79,4 @@ def arguments(options: Options) -> list[str]:
         "output": options.output,
     }
     said += [f"{key}={value}" for key, value in single.items() if value is not None]
-    return said + ["--runs"] * options.runs
+    return said + ["--runs"] * options.runs + ["--pdf"] * options.pdf

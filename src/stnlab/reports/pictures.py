@@ -1,4 +1,5 @@
-"""The figures of a report, drawn and saved: one SVG for the page and for print, one PNG for everything else."""
+"""The figures of a report, drawn and saved: one SVG for the page, one PNG for everything else, one PDF for papers if
+asked for."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from stnlab.errors import StnlabError
-from stnlab.figures import data_uri, png, svg
+from stnlab.figures import data_uri, pdf, png, svg
 from stnlab.reports import cell_figures, line_figures
 from stnlab.reports.cell_figures import Animation
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
@@ -61,18 +62,18 @@ class Task:
     make: Callable[[], Iterable[tuple[str, Figure | Animation]]]
 
 
-def draw(report: Report, folder: Path, wanted: str | None = None) -> Pictures:
+def draw(report: Report, folder: Path, wanted: str | None = None, as_pdf: bool = False) -> Pictures:
     """Draw into `folder` what is not there already, made of the same, and remove from it the figures of an earlier
-    report that are not drawn any more."""
+    report that are not drawn any more. as_pdf: as PDF, too, which takes as long as all else."""
     folder.mkdir(parents=True, exist_ok=True)
     cache = report.folder / "cache" / "figures.json"
     drawn, known = Pictures(left_out=not_drawn(report, wanted)), read_kept(cache)
     made: dict[str, Any] = {}
     for task in [*_cell_tasks(report, wanted), *_line_tasks(report, wanted)]:
         entry = known.get(f"{task.kind}-{task.name}", {})
-        pictures = _kept(folder, entry) if entry.get("key") == task.key else None
+        pictures = _kept(folder, entry, as_pdf) if entry.get("key") == task.key else None
         if pictures is None:
-            pictures, problem = _drawn(task, folder)
+            pictures, problem = _drawn(task, folder, as_pdf)
             if problem:
                 drawn.problems.append(problem)
                 entry = {}
@@ -84,17 +85,17 @@ def draw(report: Report, folder: Path, wanted: str | None = None) -> Pictures:
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_json(cache, made)
     for path in folder.iterdir():
-        if path.suffix in (".svg", ".png") and path.stem.removesuffix(STILL) not in drawn.files:
+        if path.suffix in (".svg", ".pdf", ".png") and path.stem.removesuffix(STILL) not in drawn.files:
             path.unlink()
     return drawn
 
 
-def _drawn(task: Task, folder: Path) -> tuple[list[Picture], str | None]:
+def _drawn(task: Task, folder: Path, as_pdf: bool) -> tuple[list[Picture], str | None]:
     """What could be drawn, and in words what could not."""
     pictures: list[Picture] = []
     try:
         for suffix, figure in task.make():
-            pictures.append(save(figure, folder, _file(task, suffix), f"{task.kind} of {task.shows}"))
+            pictures.append(save(figure, folder, _file(task, suffix), f"{task.kind} of {task.shows}", as_pdf))
     except StnlabError as error:
         return pictures, f"{task.kind} of {task.shows} is not drawn, or lacks something: {error}"
     return pictures, None
@@ -120,11 +121,12 @@ def _file(task: Task, suffix: str) -> str:
     return "-".join(part for part in (task.kind, task.name, suffix) if part)
 
 
-def _kept(folder: Path, entry: dict[str, Any]) -> list[Picture] | None:
+def _kept(folder: Path, entry: dict[str, Any], as_pdf: bool) -> list[Picture] | None:
     """The pictures of an earlier report, None if one of their files is gone."""
     pictures = []
     for file, shows, width, moves in entry["pictures"]:
         names = [f"{file}.png", f"{file}{STILL}.png"] if moves else [f"{file}.svg", f"{file}.png"]
+        names += [f"{file}.pdf"] if as_pdf and not moves else []
         if not all((folder / name).exists() for name in names):
             return None
         sources = [data_uri((folder / name).read_bytes(), "png" if moves else "svg+xml") for name in names[: 1 + moves]]
@@ -143,14 +145,18 @@ def _named(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
         yield row, name
 
 
-def save(figure: Figure | Animation, folder: Path, name: str, shows: str) -> Picture:
-    """Write the files of a figure: SVG and PNG, or the moving and the still PNG of an animation."""
+def save(figure: Figure | Animation, folder: Path, name: str, shows: str, as_pdf: bool = False) -> Picture:
+    """Write the files of a figure: SVG, PNG and PDF if asked for, or the moving and the still PNG of an animation."""
     if isinstance(figure, Animation):
         write_bytes(folder / f"{name}.png", figure.moving)
         write_bytes(folder / f"{name}{STILL}.png", figure.still)
         return moving_picture(figure, name)
     drawn = svg(figure)
     write_bytes(folder / f"{name}.svg", drawn)
+    if as_pdf:
+        write_bytes(folder / f"{name}.pdf", pdf(figure))
+    else:
+        (folder / f"{name}.pdf").unlink(missing_ok=True)  # of an earlier report, of other runs
     write_bytes(folder / f"{name}.png", png(figure))
     return Picture(name, shows, data_uri(drawn), round(96 * figure.get_figwidth()))
 
