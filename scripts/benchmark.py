@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from benchmark_cases.comparison import Comparison
 
 from stnlab.errors import StnlabError
 from stnlab.runs.code_version import code_version
+from stnlab.training.devices import cpu_name
 
 CASES: dict[str, Callable[[], list[Comparison]]] = {
     "sampler": sampling.sampler,
@@ -71,7 +71,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         **code_version(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -79,14 +79,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
-
-
-def _cpu_name() -> str:
-    """As Linux names it; elsewhere as Python does."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """The study as one HTML page that needs nothing but itself."""
 
-import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 
@@ -12,12 +10,13 @@ from markupsafe import Markup
 
 from stnlab.evaluation.seeds import FEWEST
 from stnlab.reports import wording
-from stnlab.reports.cells import ABSENT, GROUPS, Cell, flat, value_at
+from stnlab.reports.cells import ABSENT, flat, value_at
 from stnlab.reports.families import answers, families
 from stnlab.reports.measures import Measure
 from stnlab.reports.options import DEFAULT, Options, arguments
 from stnlab.reports.pictures import Pictures
 from stnlab.reports.pivot import Grid, Key, grid_texts
+from stnlab.reports.provenance import commands, facts
 from stnlab.reports.results import Run
 from stnlab.reports.sections import comparisons
 from stnlab.reports.study import Report, code_name
@@ -25,8 +24,6 @@ from stnlab.reports.tables import best_cells, numbers, own_columns
 
 MOST_SHOWN = 12
 """Sentences, rows, problems that a page shows without being asked for more."""
-ONLY_HOW = r"\+*(runs_dir|data\.root|logger(\.\S+)?|callbacks(\.\S+)?|trainer|trainer\.threads|threads)="
-"""Overrides that change no result: where runs and data lie, what is shown meanwhile, which machine."""
 
 
 @cache
@@ -63,8 +60,6 @@ def to_page(
     """
     own, marked = own_columns(report), best_cells(report)
     page = templates().get_template("study.html.j2")
-    alike = _alike(report.runs)
-    commands = [command(row.cell, row.cell.runs, row.cell.runs[0].study, alike) for row in report.rows]
     text = page.render(
         report=report,
         summary=_summary(report),
@@ -93,7 +88,7 @@ def to_page(
         few=FEWEST,
         datasets=len({value_at(row.cell.config, "data") for row in report.rows}),
         facts=facts(report.runs),
-        commands=commands,
+        commands=commands(report),
         again=shlex.join(["python", "-m", "stnlab.report", *map(str, report.studies), *arguments(options)]),
         runs=[_run(run, (pages or {}).get(str(run.directory.path))) for run in report.runs],
         shared=_shared(report.runs),
@@ -116,51 +111,6 @@ def _summary(report: Report) -> str:
     counts = [f"{len(report.rows)} cells", f"{len(report.runs)} runs"]
     counts += [f"{' or '.join(sorted(images))} test images"] if images else []
     return " · ".join([*same, *counts])
-
-
-def facts(runs: Sequence[Run]) -> dict[str, str]:
-    """When, where and with which code, as far as the runs know."""
-    seconds = sum(float(run.info.get("train_seconds") or 0) for run in runs)
-    started = [_moment(run.info["started"]) for run in runs if run.info.get("started")]
-    ended = [_moment(run.info["ended"]) for run in runs if run.info.get("ended")]
-    when = f"{min(started):%Y-%m-%d %H:%M}" if started else ""
-    when += f" to {max(ended):%Y-%m-%d %H:%M}" if started and ended else ""
-    threads = _distinct(runs, "threads")
-    facts = {
-        "when": f"{when}; {seconds / 60:.1f} minutes of training" if when else "",
-        "where": ", ".join(part for part in (_distinct(runs, "host"), _distinct(runs, "device")) if part),
-        "how": ", ".join(part for part in (threads and f"threads: {threads}", _distinct(runs, "precision")) if part),
-        "code": ", ".join(sorted({code_name(run.info) for run in runs})),
-    }
-    return {name: value for name, value in facts.items() if value}
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _distinct(runs: Sequence[Run], key: str) -> str:
-    return " or ".join(dict.fromkeys(str(run.info[key]) for run in runs if run.info.get(key) is not None))
-
-
-def _alike(runs: Sequence[Run]) -> set[str]:
-    """Overrides of all runs that say where and how they ran, not what came out."""
-    typed = [set(run.info.get("overrides") or ()) for run in runs]
-    return {one for one in set.intersection(*typed) if re.match(ONLY_HOW, one)}
-
-
-def command(cell: Cell, runs: Sequence[Run], study: str, without: Collection[str] = ()) -> str:
-    """What trains runs of a cell: the overrides the first was started with, for all their seeds. without: some that
-    need not be said."""
-    typed = runs[0].info.get("overrides")
-    if typed is None:
-        choices = cell.config["choices"]
-        typed = [f"{group}={choices[group]}" for group in GROUPS[1:] if group in choices]
-        typed += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
-    overrides = [one for one in typed if not one.startswith(("seed=", "study=", "fresh=")) and one not in without]
-    seeds = ",".join(str(run.seed) for run in runs)
-    many = ["-m"] if len(runs) > 1 else []
-    return shlex.join(["python", "-m", "stnlab.train", *many, *overrides, f"seed={seeds}", f"study={study}"])
 
 
 def _run(run: Run, page: str | None) -> dict[str, str | None]:

@@ -19,8 +19,9 @@ from stnlab.reports.cell_figures import Animation
 from stnlab.reports.cells import Cell
 from stnlab.reports.families import without_validation
 from stnlab.reports.kept import digest
-from stnlab.reports.page import command, facts, templates
+from stnlab.reports.page import templates
 from stnlab.reports.pictures import Picture, moving_picture
+from stnlab.reports.provenance import command, facts
 from stnlab.reports.results import Run
 from stnlab.reports.study import Report, Row
 from stnlab.runs.files import write_bytes

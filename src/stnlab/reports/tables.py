@@ -16,6 +16,7 @@ from stnlab.reports.cells import ABSENT
 from stnlab.reports.families import answers, families
 from stnlab.reports.measures import Measure, best, measure_called
 from stnlab.reports.pivot import Grid, Place, grid_texts
+from stnlab.reports.provenance import commands, distinct, facts
 from stnlab.reports.results import FIVE
 from stnlab.reports.sections import Section, comparisons
 from stnlab.reports.study import Report, Row
@@ -34,8 +35,9 @@ COMPARED += ["ece_difference", "ece_difference_low", "ece_difference_high", "ece
 COMPARED += [f"control{end}" for end in ("", "_difference", "_difference_low", "_difference_high", "_p_holm")]
 COMPARED += [f"control_ece{end}" for end in ("_difference", "_difference_low", "_difference_high", "_p_holm")]
 TRAINING = ["val_error", "val_ece", "parameters", "images_seen", "train_seconds"]
+MADE = ["commit", "device", "precision", "threads"]
 STATES = ["seeds_missing", "seeds_collapsed", "problems"]
-CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, *STATES]
+CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, *MADE, *STATES]
 """After the columns that tell the cells apart. Fractions, not percent; empty where there is nothing to say."""
 
 
@@ -106,6 +108,7 @@ def _csv_values(row: Row) -> dict[str, str | float]:
         "seeds_collapsed": " ".join(str(run.seed) for run in row.collapsed),
         "problems": "; ".join(problems),
     }
+    values |= {name: distinct(finished, name) for name in MADE}
     if outcomes := row.cell.outcomes:
         values["n_images"] = len(outcomes.indices)
         values |= {name: row.cell.mean(name) for name in ("error", "ece", "nll", "brier")} | {"gap": row.cell.gap}
@@ -164,6 +167,8 @@ def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Mea
         lines += ["", wording.OF_FAMILIES]
     for section in measured:
         lines += ["", *_section_lines(section)]
+    lines += ["", "**How it was made**", "", *(f"- {name}: {value}" for name, value in facts(report.runs).items())]
+    lines += ["", "```bash", *commands(report), "```"]
     lines += ["", *report.notes] if report.notes else []
     lines += ["", *(f"- `{name}`: {problem}" for name, problem in wording.problems(report))]
     return ("\n".join(lines).rstrip() + "\n").encode()

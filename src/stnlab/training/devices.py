@@ -3,6 +3,7 @@
 import getpass
 import itertools
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -86,6 +87,14 @@ def hidden_gpus() -> Iterator[None]:
             del os.environ["CUDA_VISIBLE_DEVICES"]
         else:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def cpu_name() -> str:
+    """As Linux names it; elsewhere as Python does."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def claim_devices(count: int, jobs_per_device: int) -> None:

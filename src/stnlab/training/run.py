@@ -21,7 +21,7 @@ from stnlab.runs.files import UnwritableError
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
-from stnlab.training.devices import check_devices, hidden_gpus
+from stnlab.training.devices import check_devices, cpu_name, hidden_gpus
 from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import checkpoint_to_go_on_from
@@ -155,7 +155,7 @@ def build_trainer(
 
 def _environment(trainer: pl.Trainer, components: Components) -> dict[str, Any]:
     root = trainer.strategy.root_device
-    device = torch.cuda.get_device_name(root) if root.type == "cuda" else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name(root) if root.type == "cuda" else cpu_name()
     return code_version() | {
         "device": f"{root.type}: {device}",
         "devices": trainer.world_size,
