@@ -1,11 +1,13 @@
 """Which runs are one cell, what they are called, and what they are compared with."""
 
+import csv
+
 import numpy as np
 import pytest
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import holm, wilson
-from stnlab.reports import read_study
+from stnlab.reports import read_study, write_report
 from stnlab.reports.cells import ABSENT
 from stnlab.reports.families import families
 from stnlab.reports.latex import to_latex
@@ -90,6 +92,19 @@ def test_a_collapse_is_marked_in_every_table(make_study):
     assert "1 of 2 collapsed" in to_latex(report, None, []).decode()
     assert "| input affine (1 of 2 collapsed) |" in to_markdown(report).decode()
     assert ", a transformer collapsed" in next(run.directory.summary for run in report.runs if run.collapsed)
+
+
+def test_a_run_that_learnt_nothing_is_named_and_counts(make_study):
+    report = write_report(make_study(NONE, NONE | {"seed": 1, "quality": 0.1}, INPUT))
+    (guessing,) = [run for run in report.runs if run.guesses]
+    assert guessing.seed == 1
+    texts = {name: (report.folder / name).read_text() for name in ("results.md", "results.csv", "index.html")}
+    assert "| none (1 of 2 guessing) |" in texts["results.md"]
+    assert f"- `{guessing.directory.name}`: has learnt nothing" in texts["results.md"]
+    assert "1 of 3 runs learnt nothing" in texts["index.html"]
+    assert report.rows[0].cell.mean("error") > 0.4
+    with (report.folder / "results.csv").open() as file:
+        assert [row["seeds_guessing"] for row in csv.DictReader(file)] == ["1", ""]
 
 
 def test_studies_with_the_same_runs_are_told_apart(make_study, tmp_path):

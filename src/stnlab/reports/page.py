@@ -123,7 +123,7 @@ def _run(run: Run, page: str | None) -> dict[str, str | None]:
     return {
         "name": run.directory.name,
         "page": page,
-        "state": "collapsed" if run.collapsed else str(info.get("state")),
+        "state": "collapsed" if run.collapsed else "guesses" if run.guesses else str(info.get("state")),
         "images": shown("images_seen", ",d"),
         "parameters": shown("parameters", ",d"),
         "seconds": shown("train_seconds", ",.0f"),

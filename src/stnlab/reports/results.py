@@ -16,12 +16,16 @@ NEEDED = ("logits", "labels", "indices")
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run said of its test images: indices, confidence and correct [N], and all of `metrics.json`."""
+    """What a finished run said of its test images: indices, confidence and correct [N], and all of `metrics.json`.
+
+    commonest: the share of the label that most of them have, which saying the same of every image gets right.
+    """
 
     indices: np.ndarray
     confidence: np.ndarray
     correct: np.ndarray
     metrics: dict[str, float]
+    commonest: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class Run:
         """Whether a transformer of it ended blank or constant; its results count all the same."""
         return self.result is not None and self.result.metrics.get("health/collapsed", 0) > 0
 
+    @property
+    def guesses(self) -> bool:
+        """Whether it has learnt nothing; its results count all the same."""
+        return self.result is not None and float(self.result.correct.mean()) <= self.result.commonest
+
 
 def read_run(directory: RunDirectory) -> Run:
     """Raises StnlabError if configuration or state cannot be read; results that cannot are the run's `problem`."""
@@ -84,7 +93,8 @@ def _result(directory: RunDirectory) -> Result:
     if any(f"test/{name}" not in metrics for name in FIVE):
         found = measure(predictions.logits, predictions.labels)
         metrics = {f"test/{name}": value for name, value in found.items()} | metrics
-    return Result(predictions.indices, confidence, correct, metrics)
+    counts = np.unique(predictions.labels, axis=0, return_counts=True)[1]
+    return Result(predictions.indices, confidence, correct, metrics, counts.max() / counts.sum())
 
 
 def first_line(text: str) -> str:

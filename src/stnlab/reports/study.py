@@ -55,6 +55,10 @@ class Row:
         return [run for run in self.cell.runs if run.collapsed]
 
     @property
+    def guessing(self) -> list[Run]:
+        return [run for run in self.cell.runs if run.guesses]
+
+    @property
     def without_results(self) -> list[Run]:
         return [run for run in self.cell.runs if run.result is None]
 
@@ -134,6 +138,12 @@ def _notes(rows: Sequence[Row], compared: bool, waiting: int) -> list[str]:
         notes.append(
             f"{collapsed} of {len(runs)} runs ended with a collapsed transformer (blank or constant views); "
             "they are marked, and are in the numbers: training does end there."
+        )
+    guessing = sum(run.guesses for run in runs)
+    if guessing:
+        notes.append(
+            f"{guessing} of {len(runs)} runs learnt nothing: saying the same of every image errs no more. They are "
+            "marked, and are in the numbers: training does end there. Their cells' intervals say little else."
         )
     notes += _other_code(runs)
     seeds = {len(row.cell.finished) for row in rows if row.cell.finished}

@@ -36,14 +36,14 @@ COMPARED += [f"control{end}" for end in ("", "_difference", "_difference_low", "
 COMPARED += [f"control_ece{end}" for end in ("_difference", "_difference_low", "_difference_high", "_p_holm")]
 TRAINING = ["val_error", "val_ece", "parameters", "images_seen", "train_seconds"]
 MADE = ["commit", "device", "precision", "threads"]
-STATES = ["seeds_missing", "seeds_collapsed", "problems"]
+STATES = ["seeds_missing", "seeds_collapsed", "seeds_guessing", "problems"]
 CSV_COLUMNS = ["n_seeds", "seeds", "n_images", *MEASURES, *COMPARED, *TRAINING, *MADE, *STATES]
 """After the columns that tell the cells apart. Fractions, not percent; empty where there is nothing to say."""
 
 
 def numbers(row: Row) -> dict[str, tuple[str, str]]:
     """What stands under NUMBERS: each value and, beside or below it, its interval; empty where there is none.
-    Beside the number of seeds stand those that failed, are missing, or collapsed."""
+    Beside the number of seeds stand those that failed, are missing, collapsed, or guess."""
     shown = dict.fromkeys(NUMBERS, ("", "")) | {"n": (str(len(row.cell.finished)), wording.state(row))}
     if row.error is None or row.ece is None:
         return shown
@@ -106,6 +106,7 @@ def _csv_values(row: Row) -> dict[str, str | float]:
         "seeds": " ".join(str(run.seed) for run in finished),
         "seeds_missing": " ".join(map(str, row.missing)),
         "seeds_collapsed": " ".join(str(run.seed) for run in row.collapsed),
+        "seeds_guessing": " ".join(str(run.seed) for run in row.guessing),
         "problems": "; ".join(problems),
     }
     values |= {name: distinct(finished, name) for name in MADE}

@@ -109,16 +109,21 @@ def p_equals(p: float) -> str:
 
 
 def state(row: Row) -> str:
-    """`1 failed, seed 2 missing, 1 collapsed`: what a table says beside the number of seeds; empty if all is well."""
+    """`1 failed, 1 missing, 1 collapsed, 1 guessing`: what a table says beside the number of seeds; empty if all is
+    well."""
     failed = sum(run.info.get("state") == "failed" for run in row.without_results)
     unfinished = len(row.without_results) - failed
     counts = [(failed, "failed"), (unfinished, "unfinished"), (len(row.missing), "missing")]
-    return ", ".join(f"{count} {what}" for count, what in [*counts, (len(row.collapsed), "collapsed")] if count)
+    return ", ".join(f"{count} {what}" for count, what in [*counts, *_ended(row)] if count)
 
 
 def collapsed(row: Row) -> str:
-    """`1 of 2 collapsed`: what stands by a cell's name; empty if none is."""
-    return f"{len(row.collapsed)} of {len(row.cell.finished)} collapsed" if row.collapsed else ""
+    """`1 of 2 collapsed`: what stands by a cell's name; empty if none is and none guesses."""
+    return ", ".join(f"{count} of {len(row.cell.finished)} {what}" for count, what in _ended(row) if count)
+
+
+def _ended(row: Row) -> list[tuple[int, str]]:
+    return [(len(row.collapsed), "collapsed"), (len(row.guessing), "guessing")]
 
 
 def coverage(report: Report, measures: Sequence[str] = ()) -> list[str]:
@@ -165,13 +170,19 @@ def comparison_notes(report: Report) -> list[str]:
 
 
 def problems(report: Report) -> list[tuple[str, str]]:
-    """Name of each run without results, that collapsed, or that is missing altogether, and why or which."""
+    """Name of each run without results, that collapsed or learnt nothing, or that is missing altogether, and why or
+    which."""
     found = [(run.directory.name, run.problem) for run in report.runs if run.problem]
     found += list(report.unreadable.items())
     found += [
         (run.directory.name, "collapsed: a transformer ends with blank or constant views; its results count")
         for run in report.runs
         if run.collapsed
+    ]
+    found += [
+        (run.directory.name, "has learnt nothing: saying the same of every image errs no more; its results count")
+        for run in report.runs
+        if run.guesses
     ]
     for row in report.rows:
         if row.missing:
