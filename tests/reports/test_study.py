@@ -95,7 +95,7 @@ def test_a_collapse_is_marked_in_every_table(make_study):
 
 
 def test_a_run_that_learnt_nothing_is_named_and_counts(make_study):
-    report = write_report(make_study(NONE, NONE | {"seed": 1, "quality": 0.1}, INPUT))
+    report = write_report(make_study(NONE, NONE | {"seed": 1, "quality": 0.01}, INPUT))
     (guessing,) = [run for run in report.runs if run.guesses]
     assert guessing.seed == 1
     texts = {name: (report.folder / name).read_text() for name in ("results.md", "results.csv", "index.html")}
