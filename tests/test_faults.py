@@ -3,6 +3,7 @@
 import random
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,10 @@ def damage(path: Path, how: str) -> None:
         content = content[: len(content) * 2 // 3]
     elif how == "garbage":
         content = bytearray(random.Random(0).randbytes(len(content)))
-    else:  # a disk that lies
-        content[len(content) // 2] ^= 255
+    else:  # a disk that lies, not where the archive is padded
+        with zipfile.ZipFile(path) as archive:
+            largest = archive.read(max(archive.infolist(), key=lambda one: one.file_size))
+        content[bytes(content).index(largest) + len(largest) // 2] ^= 255
     path.unlink()
     path.write_bytes(content)
 
