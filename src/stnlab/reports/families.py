@@ -89,7 +89,7 @@ def _section(title: str, rows: Sequence[Row], columns: Sequence[Column]) -> Sect
     every = [(name, [of(row) for row in rows]) for name, of in columns]
     kept = [(name, shown) for name, shown in every if any(value for value, _ in shown)]
     lines = [
-        [(row.cell.name, wording.collapsed(row)), *(shown[number] for _, shown in kept)]
+        [(row.cell.name, wording.ended_badly(row)), *(shown[number] for _, shown in kept)]
         for number, row in enumerate(rows)
         if any(shown[number][0] for _, shown in kept)
     ]

@@ -32,7 +32,7 @@ def comparisons(report: Report) -> Section | None:
 
 
 def _compared(row: Row, other: Cell, found: PairFindings) -> list[tuple[str, str]]:
-    names = [(row.cell.name, wording.collapsed(row)), (other.name, "as large" if other is row.control else "")]
+    names = [(row.cell.name, wording.ended_badly(row)), (other.name, "as large" if other is row.control else "")]
     error, ece = (
         (wording.percent(one.difference, signed=True), wording.span(one.low, one.high, signed=True))
         for one in (found.error, found.ece)

@@ -114,15 +114,15 @@ def state(row: Row) -> str:
     failed = sum(run.info.get("state") == "failed" for run in row.without_results)
     unfinished = len(row.without_results) - failed
     counts = [(failed, "failed"), (unfinished, "unfinished"), (len(row.missing), "missing")]
-    return ", ".join(f"{count} {what}" for count, what in [*counts, *_ended(row)] if count)
+    return ", ".join(f"{count} {what}" for count, what in [*counts, *_bad_ends(row)] if count)
 
 
-def collapsed(row: Row) -> str:
+def ended_badly(row: Row) -> str:
     """`1 of 2 collapsed`: what stands by a cell's name; empty if none is and none guesses."""
-    return ", ".join(f"{count} of {len(row.cell.finished)} {what}" for count, what in _ended(row) if count)
+    return ", ".join(f"{count} of {len(row.cell.finished)} {what}" for count, what in _bad_ends(row) if count)
 
 
-def _ended(row: Row) -> list[tuple[int, str]]:
+def _bad_ends(row: Row) -> list[tuple[int, str]]:
     return [(len(row.collapsed), "collapsed"), (len(row.guessing), "guessing")]
 
 
