@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
 
@@ -104,20 +105,19 @@ def states(study: str) -> str:
     return ", ".join(f"{count} {state}" for state, count in counted.items() if count) + f", {reported}"
 
 
-def same(study: str, undisturbed: list[RunDirectory]) -> bool:
+def differences(study: str, undisturbed: list[RunDirectory]) -> list[str]:
+    """What a study that was killed has and one that was not has not, or the other way round."""
     runs = find_runs(Path("runs") / study)
-    pairs = zip(runs, undisturbed, strict=True)
-    rests = [path for run in runs for path in run.path.rglob("*") if path.suffix in (".unfinished", ".part")]
-    return (
-        {run.state for run in runs} == {"done"}
-        and not rests
-        and Path("runs", study, "report", "results.csv").exists()
-        and all(
-            (one.path / name).read_bytes() == (other.path / name).read_bytes()
-            for one, other in pairs
-            for name in RESULTS
-        )
-    )
+    found = [f"{run.path.name} is {run.state}" for run in runs if run.state != "done"]
+    found += [str(path) for run in runs for path in run.path.rglob("*") if path.suffix in (".unfinished", ".part")]
+    if not Path("runs", study, "report", "results.csv").exists():
+        found.append("no report")
+    for one, other in zip(runs, undisturbed, strict=True):
+        for name in RESULTS:
+            lines = [(run.path / name).read_text().splitlines() for run in (one, other)]
+            differing = [f"{ours} != {theirs}" for ours, theirs in zip_longest(*lines) if ours != theirs]
+            found += [f"{one.path.name}/{name}: {line}" for line in differing]
+    return found
 
 
 def main(seed: int, kills: int) -> int:
@@ -144,8 +144,8 @@ def main(seed: int, kills: int) -> int:
                 print(f"kill {done}: {study} {where}; {states(study)}", flush=True)
         if where:
             attempt(study)
-        if not same(study, undisturbed):
-            print(f"{study}: not as the undisturbed sweep; see {Path(f'{study}.log').absolute()}")
+        if found := differences(study, undisturbed):
+            print(f"{study}: not as the undisturbed sweep; see {Path(f'{study}.log').absolute()}", *found, sep="\n  ")
             return 1
         print(f"{study}: 6 runs done, equal to the undisturbed ones", flush=True)
     return 0

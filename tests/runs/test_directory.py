@@ -94,6 +94,19 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_what_a_killed_writer_left_is_gone_when_its_run_goes_on(tmp_path: Path):
+    """Found by a sweep that was killed while it wrote a checkpoint."""
+    run = RunDirectory(tmp_path)
+    run.last_checkpoint.parent.mkdir()
+    rests = [tmp_path / ".run.json.a.unfinished", run.last_checkpoint.parent / ".last.ckpt.part.b.unfinished"]
+    for rest in rests:
+        rest.touch()
+    files.remove_unfinished(tmp_path, run.last_checkpoint.parent, seconds=60)
+    assert all(rest.exists() for rest in rests)
+    run.start(CONFIG, {})
+    assert not any(rest.exists() for rest in rests)
+
+
 def test_broken_files_are_one_line_with_the_path(tmp_path: Path):
     for name, read in (("a.json", files.read_json), ("a.yaml", files.read_yaml), ("a.npz", files.read_arrays)):
         (tmp_path / name).write_bytes(b"{ truncated: [")

@@ -16,7 +16,7 @@ from stnlab.reports.papers import read_papers
 from stnlab.reports.pivot import grid
 from stnlab.reports.study import Report, read_study
 from stnlab.reports.tables import print_table, to_csv, to_markdown
-from stnlab.runs.files import write_bytes
+from stnlab.runs.files import remove_unfinished, write_bytes
 
 __all__ = ["Options", "Report", "print_report", "read_study", "write_report"]
 
@@ -45,6 +45,8 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
 
     try:
         report.folder.mkdir(parents=True, exist_ok=True)
+        folders = (report.folder / name for name in ("", "figures", "cache", "runs"))
+        remove_unfinished(*folders, seconds=3600)
         pictures = draw(report, report.folder / "figures", options.cells, options.pdf)
         pages = write_run_pages(report, report.folder / "runs", options.runs)
         write_bytes(report.folder / "results.csv", to_csv(report))

@@ -193,7 +193,7 @@ class RunDirectory:
     def start(self, normalised: Config, environment: Mapping[str, Any]) -> None:
         """Create the directory or take up an interrupted run: from here on the state is `running`."""
         self.path.mkdir(parents=True, exist_ok=True)
-        files.remove_unfinished(self.path)
+        files.remove_unfinished(self.path, self.last_checkpoint.parent)
         self.error_log.unlink(missing_ok=True)
         files.write_yaml(self.path / "config.yaml", normalised)
         self.update(state="running", schema=SCHEMA, error=None, pid=os.getpid(), host=platform.node(), **environment)

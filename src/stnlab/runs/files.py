@@ -5,9 +5,11 @@ import io
 import json
 import os
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +61,15 @@ def link(source: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """What processes that were killed while they wrote have left in a folder in which nobody writes now."""
-    for path in folder.glob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+def remove_unfinished(*folders: Path, seconds: float = 0.0) -> None:
+    """What processes that were killed while they wrote have left in these folders, not in those within them.
+
+    seconds: what is younger stays, where somebody else may be writing now.
+    """
+    for path in (path for folder in folders for path in folder.glob(f".*{UNFINISHED}")):
+        with suppress(FileNotFoundError):  # its writer lives, and was faster
+            if time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
