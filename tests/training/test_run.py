@@ -202,6 +202,13 @@ def test_steps_shorter_and_longer_than_an_epoch(train: Train):
     assert "val/error" not in long.history[1]
 
 
+def test_validation_waits_until_as_many_images_have_been_trained_on(train: Train):
+    run = train("data.train_size=200", "data.validation_size=500", "recipe.epochs=7")
+    assert [row["epoch"] for row in run.history if "val/error" in row] == [3, 6]
+    assert run.metrics["val/error"] <= 1
+    assert len(run.history) == 7
+
+
 def test_a_transformer_without_freedom_starts_and_ends_as_the_plain_network(train: Train):
     plain, identity = train("placement=none"), train("placement=input", "transform=identity")
     assert plain.info["parameters"] == identity.info["parameters"]

@@ -53,6 +53,11 @@ class Classifier(pl.LightningModule):
         prediction: Prediction = self.network(image.to(self.dtype))
         return prediction
 
+    def setup(self, stage: str) -> None:
+        """An epoch of few images is over before its validation: that waits until as many have been trained on."""
+        validated, trained = (len(self._data.rows[split]) for split in ("val", "train"))
+        self.trainer.check_val_every_n_epoch = max(math.ceil(validated / trained), 1)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         accumulated = self.trainer.accumulate_grad_batches
         part = () if accumulated == 1 else (batch_idx % accumulated,)  # of a step, or its masks would all be one
