@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,25 @@ def test_a_killed_process_fails_its_own_job_only(tmp_path: Path, capfd: pytest.C
     assert done.returncode == 1
     assert "4 jobs: 2 done, 0 skipped, 2 failed" in done.stdout
     assert "its process was killed" in done.stdout
+
+
+def test_jobs_side_by_side_end_with_their_command(tmp_path: Path):
+    long = ["recipe.steps=null", "recipe.epochs=9999", "seed=0,1,2,3"]
+    sweep = ["-m", *QUICK, *long, "study=mine", "placement=none", "hydra/launcher=parallel"]
+    command = subprocess.Popen([sys.executable, "-m", "stnlab.train", *sweep], stderr=subprocess.PIPE, text=True)
+    while len(list(tmp_path.glob("runs/mine/*/checkpoints/last.ckpt"))) < 2:
+        assert command.poll() is None
+        time.sleep(0.1)
+    command.terminate()
+    _, said = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert said.rstrip().endswith("interrupted: the same command goes on from the last checkpoint")
+    runs = find_runs(Path("runs/mine"))
+    assert {run.state for run in runs} == {"running"}
+    deadline = time.monotonic() + 20
+    while any(run.busy for run in runs):  # a lock is held by a living process alone
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_tasks_of_ray_skip_and_fail_as_those_in_turn_do():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ class Parallel(Launcher):
         from stnlab.sweeps import launch_unfinished
 
         os.environ[PER_DEVICE] = str(self.jobs_per_device)
+        # as by Ctrl-C: joblib ends its processes, which would else go on without this command, unseen
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return launch_unfinished(
                 lambda jobs, first, _: self.inner.launch(jobs, first),
@@ -59,3 +62,4 @@ class Parallel(Launcher):
             )
         finally:
             del os.environ[PER_DEVICE]
+            signal.signal(signal.SIGTERM, before)
