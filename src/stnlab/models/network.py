@@ -76,6 +76,11 @@ class Network(nn.Module):
         modules = [module for module in self.transformers if isinstance(module, SpatialTransformer)]
         return [(module.transform.lr_multiplier, list(module.parameters())) for module in modules]
 
+    def classifier_parameters(self) -> list[nn.Parameter]:
+        """All that no localizer has."""
+        theirs = {parameter for _, parameters in self.localizer_parameters() for parameter in parameters}
+        return [parameter for parameter in self.parameters() if parameter not in theirs]
+
     def _sources(self) -> tuple[int | None, ...]:
         """For each transformer the one whose view it gets. Views that were joined are no single one's."""
         sources: list[int | None] = []

@@ -134,9 +134,7 @@ class Classifier(pl.LightningModule):
             self.collapsed = collapsed(test.blank, self.view_variances)
 
     def configure_optimizers(self) -> Any:
-        localizers = self.network.localizer_parameters()
-        theirs = {parameter for _, parameters in localizers for parameter in parameters}
-        classifier = [parameter for parameter in self.network.parameters() if parameter not in theirs]
+        classifier, localizers = self.network.classifier_parameters(), self.network.localizer_parameters()
         # Lightning's estimate would open the loader before it is told where in its epoch to go on.
         batches = len(self._data.train_dataloader())
         steps = self.recipe.total_steps(math.ceil(batches / self.trainer.accumulate_grad_batches))

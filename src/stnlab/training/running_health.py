@@ -27,9 +27,8 @@ class GradientNorms:
 
     def __init__(self, network: Network) -> None:
         localizer = [parameter for _, parameters in network.localizer_parameters() for parameter in parameters]
-        theirs = set(localizer)
-        classifier = [parameter for parameter in network.parameters() if parameter not in theirs]
-        self._groups = {name: of for name, of in zip(GRADIENTS, (localizer, classifier), strict=True) if of}
+        groups = zip(GRADIENTS, (localizer, network.classifier_parameters()), strict=True)
+        self._groups = {name: parameters for name, parameters in groups if parameters}
         self._sums: dict[str, Tensor] = {}
 
     @torch.no_grad()
