@@ -82,6 +82,7 @@ class Classifier(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.global_step % EVERY == 0:
             self.divergence.check(self.trainer)
+            self.gradient_norms.fold()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         self.gradient_norms.update()
@@ -95,7 +96,7 @@ class Classifier(pl.LightningModule):
         if "counts" in so_far:  # older code kept sums: that epoch's means are then of what is left of it
             rank, world = self.trainer.global_rank, self.trainer.world_size
             restore_counts(self.train_metrics, so_far["counts"], rank, world, where)
-            self.gradient_norms.restore(so_far["gradients"], where)
+            self.gradient_norms.restore(so_far["gradients"])
 
     def on_train_epoch_end(self) -> None:
         self.divergence.check(self.trainer)  # before anything of this epoch is kept

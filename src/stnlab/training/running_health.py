@@ -1,5 +1,7 @@
 """How the transformers do while they are trained: gradients of an epoch, views of a validation."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
@@ -22,34 +24,44 @@ class GradientNorms:
     """Norms of the localizers' and of the classifier's gradient before clipping, mean over the steps of an epoch.
 
     Steps whose gradient is not finite (a loss scaled too far in half precision) are left out. Nothing waits for the
-    device before the epoch ends.
+    device before `fold`.
     """
 
     def __init__(self, network: Network) -> None:
         localizer = [parameter for _, parameters in network.localizer_parameters() for parameter in parameters]
         groups = zip(GRADIENTS, (localizer, network.classifier_parameters()), strict=True)
         self._groups = {name: parameters for name, parameters in groups if parameters}
-        self._sums: dict[str, Tensor] = {}
+        self._waiting: list[Tensor] = []
+        self._sums: dict[str, tuple[float, float]] = {}
 
-    @torch.no_grad()
     def update(self) -> None:
         """After the backward pass of a step."""
-        for name, parameters in self._groups.items():
-            norm = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-            counted = torch.stack([norm.nan_to_num(0, 0), norm.isfinite()]).double()
-            self._sums[name] = self._sums[name] + counted if name in self._sums else counted
+        norms = []
+        for parameters in self._groups.values():
+            norm = get_total_norm([one.grad for one in parameters if one.grad is not None])
+            norms.append(norm.to(parameters[0].device))  # without a gradient (sampler.mode=nearest) it is on the CPU
+        self._waiting.append(torch.stack(norms))
+
+    def fold(self) -> None:
+        """Add what waits, step by step, so that it does not matter when."""
+        waiting, self._waiting = self._waiting, []
+        for norms in torch.stack(waiting).tolist() if waiting else ():
+            for name, norm in zip(self._groups, norms, strict=True):
+                total, steps = self._sums.get(name, (0.0, 0.0))
+                self._sums[name] = (total + norm, steps + 1) if math.isfinite(norm) else (total, steps)
 
     def state(self) -> dict[str, Tensor]:
-        """The sums so far, the same in every process."""
-        return {name: sums.cpu() for name, sums in self._sums.items()}
+        """[2] for each group, the sum of its norms and the steps so far, the same in every process."""
+        self.fold()
+        return {name: torch.tensor(sums, dtype=torch.float64) for name, sums in self._sums.items()}
 
-    def restore(self, state: dict[str, Tensor], device: torch.device) -> None:
-        self._sums = {name: sums.to(device) for name, sums in state.items()}
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self._sums = {name: (float(sums[0]), float(sums[1])) for name, sums in state.items()}
 
     def collect(self) -> dict[str, float]:
         """`health/grad_localizer`, with a localizer, and `health/grad_classifier`; then back to the start."""
-        sums = {name: tensor.tolist() for name, tensor in self._sums.items()}
-        self._sums = {}
+        self.fold()
+        sums, self._sums = self._sums, {}
         return {f"health/{name}": total / steps for name, (total, steps) in sums.items() if steps}
 
 
