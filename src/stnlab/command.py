@@ -5,8 +5,11 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from stnlab.errors import StnlabError, one_line
 
@@ -32,6 +35,24 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+@contextmanager
+def leaving_at_sigterm(before: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """SIGTERM as Ctrl-C, for a process that waits for others, unless it is handled already. before: done first."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        before()
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _unread() -> bool:

@@ -108,8 +108,9 @@ def _progress(run: RunDirectory, state: str) -> tuple[str, str]:
     ended = (len(history) if unit == "epochs" else int(history[-1]["step"])) if history else 0
     planned = int(recipe[unit])
     left = ""
-    if state == "running" and ended:
-        seconds = run.info["train_seconds"] / ended * (planned - ended)
+    spent = run.info.get("train_seconds")
+    if state == "running" and ended and spent:
+        seconds = spent / ended * (planned - ended)
         left = str(datetime.timedelta(seconds=round(seconds)))
     return f"{ended:,} of {planned:,} {unit}", left
 

@@ -16,7 +16,8 @@ from stnlab.training import worker
 
 RUN = ["recipe=smoke", "recipe.steps=null", "recipe.epochs=3", "recipe.batch_size=32", "callbacks=quiet", "logger=none"]
 RUN += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.threads=1", "placement=none", "backbone.channels=[4,4]"]
-RUN += ["checkpoint_seconds=0.1", "data.train_size=2000", "data.validation_size=100", "data.test_size=100"]
+RUN += ["checkpoint_seconds=0.1", "data.train_size=2000", "data.test_size=100"]
+RUN += ["data.validation_size=1"]  # one of the processes has none
 RUN += ["evaluation.images=10", "evaluation.rotations=2", "evaluation.scales=3", "+trainer.accumulate_grad_batches=2"]
 
 

@@ -11,6 +11,7 @@ import torch
 from stnlab.compose import compose
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
+from stnlab.training import stopping
 from stnlab.training.launch import launch
 from stnlab.training.recorder import ASKED_EVERY
 from stnlab.training.run import train_run
@@ -31,18 +32,22 @@ def train(folder: Path, mnist_root: Path) -> RunDirectory:
 
 
 @pytest.mark.parametrize(
-    ("hook", "step", "kept"),
+    ("hook", "step", "kept", "patience"),
     [
-        ("on_train_batch_start", 5, 6),  # within an epoch of four steps
-        ("on_train_batch_start", 7, 4),  # its last step: validation would come next
-        ("on_validation_batch_start", 4, None),  # nothing is kept yet
-        ("on_test_batch_start", 10, 10),
+        ("on_train_batch_start", 5, 6, 10),  # within an epoch of four steps
+        ("on_train_batch_start", 7, 8, 10),  # its last step: after the validation
+        ("on_train_batch_start", 7, 4, 0),  # of a validation that takes long
+        ("on_train_batch_start", 9, 10, 10),  # the training's last step, within an epoch
+        ("on_validation_batch_start", 4, 4, 10),
+        ("on_validation_batch_start", 4, None, 0),  # nothing is kept yet
+        ("on_test_batch_start", 10, 10, 10),
     ],
 )
-def test_sigterm_keeps_the_step_and_nothing_of_validation_or_test(
+def test_sigterm_keeps_the_step_and_all_that_was_learnt_before_a_short_validation(
     hook: str,
     step: int,
     kept: int | None,
+    patience: float,
     undisturbed: RunDirectory,
     tmp_path: Path,
     mnist_root: Path,
@@ -53,6 +58,7 @@ def test_sigterm_keeps_the_step_and_nothing_of_validation_or_test(
             signal.raise_signal(signal.SIGTERM)
 
     handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(stopping, "PATIENCE", patience)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Stopper, hook, tell)
         train(tmp_path, mnist_root)
@@ -98,7 +104,7 @@ class Telling(pl.Callback):
     def on_train_batch_start(self, trainer, *_):
         if trainer.global_step == 3 and trainer.is_global_zero and not Path("told").exists():
             Path("told").touch()
-            os.kill(int(sys.argv[2]), signal.SIGINT)  # the process that started this one
+            os.kill(int(sys.argv[2]), signal.SIGTERM)  # the process that started this one
             self.slow = True
         if getattr(self, "slow", False):
             time.sleep(0.1)

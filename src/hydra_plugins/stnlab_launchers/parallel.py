@@ -3,14 +3,20 @@
 import importlib.util
 import os
 import signal
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+if TYPE_CHECKING:
+    from stnlab.runs.directory import RunDirectory
+
+PATIENCE = 60.0
+"""Seconds for jobs to finish their step and keep it."""
 PER_DEVICE = "STNLAB_JOBS_PER_DEVICE"
 """Environment variable of a worker: how many jobs may share a GPU."""
 
@@ -49,11 +55,9 @@ class Parallel(Launcher):
         from stnlab.sweeps import launch_unfinished
 
         os.environ[PER_DEVICE] = str(self.jobs_per_device)
-        # as by Ctrl-C: joblib ends its processes, which would else go on without this command, unseen
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return launch_unfinished(
-                lambda jobs, first, _: self.inner.launch(jobs, first),
+                self._launch,
                 self.hydra_context.config_loader,
                 self.config,
                 job_overrides,
@@ -62,4 +66,23 @@ class Parallel(Launcher):
             )
         finally:
             del os.environ[PER_DEVICE]
-            signal.signal(signal.SIGTERM, before)
+
+    def _launch(
+        self, jobs: Sequence[Sequence[str]], first: int, runs: "Sequence[RunDirectory | None]"
+    ) -> Sequence[JobReturn]:
+        """SIGTERM is passed on: joblib's processes would outlive this one, or be killed in the middle of a step."""
+        from joblib.externals.loky import reusable_executor
+
+        from stnlab.command import leaving_at_sigterm
+
+        def keep_the_step() -> None:
+            at_work = [run for run in runs if run is not None and run.busy]
+            for process in list(getattr(reusable_executor._executor, "_processes", None) or ()):
+                os.kill(process, signal.SIGTERM)
+            deadline = time.monotonic() + PATIENCE
+            while any(run.busy for run in at_work) and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+        with leaving_at_sigterm(before=keep_the_step):
+            returned: Sequence[JobReturn] = self.inner.launch(jobs, first)
+        return returned

@@ -1,6 +1,7 @@
 """The one LightningModule: any network, any data, one recipe."""
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,11 @@ class Classifier(pl.LightningModule):
         prediction: Prediction = self.network(image.to(self.dtype))
         return prediction
 
-    def setup(self, stage: str) -> None:
-        """An epoch of few images is over before its validation: that waits until as many have been trained on."""
-        validated, trained = (len(self._data.rows[split]) for split in ("val", "train"))
-        self.trainer.check_val_every_n_epoch = max(math.ceil(validated / trained), 1)
+    def on_train_start(self) -> None:
+        self._plan_validation()  # an epoch that goes on has no other start
+
+    def on_train_epoch_start(self) -> None:
+        self._plan_validation()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         accumulated = self.trainer.accumulate_grad_batches
@@ -147,6 +149,15 @@ class Classifier(pl.LightningModule):
         trainer: Any = self.trainer  # which declares no such attribute
         data: ImageData = trainer.datamodule
         return data
+
+    def _plan_validation(self) -> None:
+        """With few images an epoch is over before its validation. Then that waits until as many have been trained on,
+        or a tenth of the epochs is over, and for the last epoch."""
+        validated, trained = (len(self._data.rows[split]) for split in ("val", "train"))
+        steps = math.ceil(trained / self.recipe.batch_size)
+        epochs = self.recipe.epochs or math.ceil(self.recipe.total_steps(steps) / steps)
+        every, epoch = max(min(math.ceil(validated / trained), epochs // 10), 1), self.current_epoch + 1
+        self.trainer.check_val_every_n_epoch = 1 if epoch % every == 0 or epoch == epochs else sys.maxsize
 
     def _log_epoch(self, split: Split, metrics: RunningMetrics) -> None:
         values = metrics.collect()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from stnlab.command import leaving_at_sigterm
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
@@ -63,7 +64,8 @@ def _run_processes(config: Config, run: RunDirectory, processes: int) -> None:
             env={**os.environ, "OMP_NUM_THREADS": share, **_same_imports()},
         )
         try:
-            status = processes_of_run.wait()
+            with leaving_at_sigterm():
+                status = processes_of_run.wait()
         except KeyboardInterrupt:
             file.with_name(STOP).touch()  # each finishes its step and keeps it
             try:

@@ -72,8 +72,8 @@ class Recorder(Checkpoint):
     ) -> None:
         self.images_seen += batch.global_size
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.is_last_batch:
-            return
+        if not stepped or trainer.is_last_batch or trainer.global_step == trainer.max_steps:
+            return  # the end of the epoch, which follows, keeps all
         write, stop = self._is_time(trainer)
         if write:
             assert isinstance(pl_module, Classifier)

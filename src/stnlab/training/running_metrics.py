@@ -66,6 +66,8 @@ class RunningMetrics(Metric):
     def collect(self) -> dict[str, float]:
         """The values, then back to the start. Waits for the device: once an epoch."""
         self.fold()
+        if not self.losses:  # a process without a sample: torchmetrics would send float32 in place of each state
+            self.update(*(empty.to(self.device) for empty in (torch.empty(0), torch.empty(0, 1, 2), torch.empty(0, 1))))
         values = {name: float(value) for name, value in self.compute().items()}
         self.reset()
         return values
