@@ -1,17 +1,20 @@
 """Sweeps that are taken up again: by resume, beside another process, and as status shows them."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra.core.utils import JobReturn
 
-from stnlab import resume, status
+from stnlab import resume, status, sweeps
 from stnlab.compose import to_config
 from stnlab.errors import StnlabError
 from stnlab.runs import files
@@ -63,6 +66,64 @@ def test_resume_trains_what_is_left_from_any_folder(
         resume.main(["runs/other"])
 
 
+def test_what_is_damaged_is_made_again_without_a_plan_or_named(capsys: pytest.CaptureFixture[str]):
+    main([*QUICK, "study=mine", "placement=none", "seed=0"])
+    main([*QUICK, "study=mine", "placement=none", "seed=1"])
+    cut, garbage = (run.path for run in find_runs(Path("runs/mine")))
+    arrays, state = cut / "predictions.npz", garbage / "run.json"
+    before = arrays.read_bytes()
+    arrays.write_bytes(before[:100])
+    state.write_text("{")
+    with pytest.raises(StnlabError, match=r"run\.json: cannot be read as JSON"):
+        resume.main(["runs/mine"])
+    assert capsys.readouterr().out.rstrip().endswith("1 of 2 unfinished runs trained")
+    assert arrays.read_bytes() == before
+
+
+def test_a_job_stays_planned_that_another_machine_could_train(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices, "count_gpus", lambda: 0)
+    sweep = ["-m", *QUICK, "study=mine", "placement=none"]
+    for choice in ("trainer.accelerator=gpu", "backbone.kernels=[0,1]", "+trainer.gpus=2"):
+        with pytest.raises(StnlabError, match="one job failed"):
+            main([*sweep, choice])
+    (planned,) = read_plan(Path("runs/mine")).values()
+    assert "trainer.accelerator=gpu" in planned.arguments
+    with pytest.raises(StnlabError, match="finds no GPU here"):
+        resume.main(["runs/mine"])
+    assert len(read_plan(Path("runs/mine"))) == 1
+    assert resume.main(["runs/mine", "trainer.accelerator=cpu"]) == 0
+
+
+def test_results_stay_where_a_fresh_start_came_to_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices, "count_gpus", lambda: 0)
+    sweep = ["-m", *QUICK, "study=mine", "placement=none"]
+    main(sweep)
+    (run,) = find_runs(Path("runs/mine"))
+    with multiprocessing.get_context("fork").Pool(1) as pool, run.lock():
+        pool.apply(main, ([*sweep, "fresh=true", "busy=skip"],))
+    assert run.finished
+    with pytest.raises(StnlabError, match="one job failed"):
+        main([*sweep, "fresh=true", "trainer.accelerator=gpu"])
+    assert run.finished
+
+
+def test_after_a_killed_process_a_run_that_failed_before_is_tried():
+    runs = [RunDirectory(Path("runs/mine") / name) for name in ("new", "old")]
+    runs[1].start({"choices": {}}, {})
+    runs[1].fail("disk full", "yesterday")
+    launched = []
+
+    def launch(jobs: Any, *_: Any) -> list[JobReturn]:
+        launched.append(list(jobs))
+        if len(jobs) > 1:
+            raise BrokenProcessPool
+        return [JobReturn()]
+
+    before = {number: sweeps._ended_at(run) for number, run in enumerate(runs)}
+    sweeps._launched(launch, [["seed=0"], ["seed=1"]], before, runs, 0)
+    assert launched == [[["seed=0"], ["seed=1"]], [["seed=0"]], [["seed=1"]]]
+
+
 def test_status_tells_the_running_from_the_interrupted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -70,6 +131,7 @@ def test_status_tells_the_running_from_the_interrupted(
     runs = find_runs(Path("runs/mine"))
     for run in runs[1:3]:
         run.update(state="running")
+    files.write_json(runs[1].path / "run.json", {k: v for k, v in runs[1].info.items() if k != "train_seconds"})
     runs[3].fail("ValueError: one line", "all of\nthe traceback")
     assert runs[3].error_log.read_text() == "all of\nthe traceback"
     change_plan(Path("runs/mine"), {"never-started": Planned([], "")})

@@ -33,50 +33,61 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\n{HELP}")
         return 0
+    from stnlab.train import can_never_start
+
     path, rest = path_and_overrides(arguments, USAGE)
     own_folders, typed = folders_and_overrides(rest, "resume")
-    left = unfinished(path)
+    left, failures = unfinished(path)
+    count = len(left) + len(failures)
     again = [*typed, f"study={path.resolve().name}", f"runs_dir={_quoted(path.resolve().parent)}"]
-    failures: list[str] = []
     for number, (name, planned) in enumerate(left.items()):
         print(f"run {number + 1} of {len(left)}", flush=True)
-        if failure := _train(planned, own_folders, again):
+        composed: list[Config] = []
+        if failure := _train(planned, own_folders, again, composed):
             failures.append(f"failed: {name}: {failure}")
-            if not isinstance(failure, UntrustedError) and not (path / name / "run.json").exists():
-                change_plan(path, {}, fewer=[name])  # a wrong choice: it can never start
-    print(f"{path}: {len(left) - len(failures)} of {len(left)} unfinished runs trained", flush=True)
+            if composed and not (path / name / "run.json").exists() and can_never_start(composed[0]):
+                change_plan(path, {}, fewer=[name])
+    print(f"{path}: {count - len(failures)} of {count} unfinished runs trained", flush=True)
     search = read_search(path)
-    if search and search.done < search.trials and (failure := _train(search.command, own_folders, again, search=True)):
-        failures.append(f"search: {failure}")
+    if search and search.done < search.trials:
+        failure = _train(search.command, own_folders, again, [], search=True)
+        failures += [f"search: {failure}"] if failure else []
     if failures:
         raise StnlabError("; ".join(failures))
     return 0
 
 
-def unfinished(study: Path) -> dict[str, Planned]:
-    """Name -> what trains it, of each run that was asked for or has started and is not done."""
+def unfinished(study: Path) -> tuple[dict[str, Planned], list[str]]:
+    """(name -> what trains it, of each run that was asked for or has started and is not done; in a line each, the runs
+    of which nothing says what trains them)."""
     planned = read_plan(study)
     runs = {run.name: run for run in find_runs(study, empty=bool(planned or read_search(study)))}
-    started: dict[str, Planned] = {}
+    known, lost = dict(planned), []
     for name, run in runs.items():
-        if not run.damaged:
-            folder = run.info.get("folder") or str(Path.cwd())
-            entry: dict[str, Any] = {"arguments": run.info.get("overrides"), "folder": folder}
-            started |= {name: Planned(**entry)} if is_planned(entry) else {}
-    every = planned | started
-    return {name: one for name, one in every.items() if name not in runs or not runs[name].finished}
+        try:
+            info = run.info
+        except StnlabError as error:
+            lost += [] if name in planned else [str(error)]
+            continue
+        entry: dict[str, Any] = {"arguments": info.get("overrides"), "folder": info.get("folder") or str(Path.cwd())}
+        known |= {name: Planned(**entry)} if is_planned(entry) else {}
+    return {name: one for name, one in known.items() if name not in runs or not runs[name].finished}, lost
 
 
 def _train(
-    planned: Planned, own_folders: Sequence[Path], typed: Sequence[str], search: bool = False
+    planned: Planned, own_folders: Sequence[Path], typed: Sequence[str], trusted: list[Config], search: bool = False
 ) -> StnlabError | None:
-    """By its own arguments and what was typed here. Returns what went wrong, in one line."""
+    """By its own arguments and what was typed here. Returns what went wrong, in one line.
+
+    trusted: takes up the configuration, once it is composed and nothing in it is a stranger's code.
+    """
     from stnlab.sweeps import run_hydra
     from stnlab.train import check_settings, train
 
     def task(config: Config) -> None:
         check_settings(config)
         _check(config, allowed, typed)
+        trusted.append(config)
         _find_data(config, Path(planned.folder))
         train(config)
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,17 +46,22 @@ class JobError(StnlabError):
     """A job of a sweep failed, and has been told. Holds no traceback: with it, memory of the job would stay."""
 
 
+class HopelessJobError(JobError):
+    """A choice is wrong, so that no machine and no other time can help."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a job. name: what tells it from the others. run: None if its configuration makes none.
 
-    reason: the first line of its error.
+    reason: the first line of its error. hopeless: whether it can never start.
     """
 
     name: str
     state: State
     run: RunDirectory | None
     reason: str = ""
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,19 +168,22 @@ def launch_unfinished(
         runs = [_run_of(config) for config in configs]
         _plan(runs, configs)
     pending = _pending(runs, bool(master.fresh))
+    before = {number: _ended_at(runs[number]) for number in pending}
     batches = _sweep.batches or Batches(len(pending), first, time.time(), frozenset())
     os.environ[JOBS] = f"{batches.jobs} {batches.first} {side_by_side} {batches.started:.0f}"
     names = names_of(jobs)
     try:
-        returned = _launched(launch, jobs, pending, runs, first)
+        returned = _launched(launch, jobs, before, runs, first)
     except BaseException:  # Ctrl-C above all: the files know how far it came
-        _sweep.outcomes += [_outcome_by_files(names[number], runs[number]) for number in pending]
+        _sweep.outcomes += [_outcome_by_files(names[number], runs[number], before[number]) for number in pending]
         raise
     outcomes = [_outcome(names[number], run, returned.get(number)) for number, run in enumerate(runs)]
     _sweep.outcomes += outcomes
     for outcome in outcomes:
-        if outcome.state == "failed" and outcome.run and _state(outcome.run) == "absent":
-            change_plan(outcome.run.path.parent, {}, fewer=[outcome.run.name])  # a wrong choice: it can never start
+        if outcome.state == "failed" and outcome.run:
+            outcome.run.keep()  # it failed before it threw anything away
+            if outcome.hopeless and _state(outcome.run) == "absent":
+                change_plan(outcome.run.path.parent, {}, fewer=[outcome.run.name])
     return [_result(outcome) for outcome in outcomes]
 
 
@@ -206,22 +214,26 @@ def _pending(runs: Sequence[RunDirectory | None], fresh: bool) -> list[int]:
 
 
 def _launched(
-    launch: Launch, jobs: Sequence[Sequence[str]], pending: list[int], runs: Sequence[RunDirectory | None], first: int
+    launch: Launch,
+    jobs: Sequence[Sequence[str]],
+    before: Mapping[int, str | None],
+    runs: Sequence[RunDirectory | None],
+    first: int,
 ) -> dict[int, JobReturn]:
-    """Number of the job -> what it returned.
+    """Number of the job -> what it returned. before: number of each job to launch -> when its run has ended already.
 
     When a process is killed, say by the system for want of memory, joblib ends all of them: what is not finished is
     then launched one by one, so that only the guilty one fails.
     """
     returned: dict[int, JobReturn] = {}
-    batches = [pending] if pending else []
+    batches = [list(before)] if before else []
     while batches:
         batch = batches.pop(0)
         try:
             chosen = [jobs[number] for number in batch], first, [runs[number] for number in batch]
             returned |= zip(batch, launch(*chosen), strict=True)
         except BrokenProcessPool:
-            ended = {number: _state(runs[number]) for number in batch}
+            ended = {number: _came_to(runs[number], before[number]) for number in batch}
             if len(batch) == 1:
                 returned[batch[0]] = failure(KILLED)
                 if (run := runs[batch[0]]) and _state(run) == "running":
@@ -241,6 +253,15 @@ def _state(run: RunDirectory | None) -> str:
     if run.damaged:
         return "damaged"
     return "to renew" if run.to_renew else run.state
+
+
+def _ended_at(run: RunDirectory | None) -> str | None:
+    return run.info.get("ended") if run and _state(run) not in ("absent", "damaged") else None
+
+
+def _came_to(run: RunDirectory | None, before: str | None) -> str:
+    """Its state; `left` if it failed in an earlier sweep, and this one has not come to it."""
+    return "left" if (state := _state(run)) == "failed" and _ended_at(run) == before else state
 
 
 def failure(reason: str) -> JobReturn:
@@ -275,6 +296,8 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
+    from stnlab.train import can_never_start
+
     os.environ[JOB] = _announcement()
     print(os.environ[JOB], flush=True)
     try:
@@ -288,8 +311,9 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
         overrides = " ".join(HydraConfig.get().overrides.task)
         reason = line or f"{type(error).__name__}: {error}"
         print(f"failed: {overrides}: {line or error}", file=sys.stderr, flush=True)
+        kind = HopelessJobError if isinstance(error, StnlabError) and can_never_start(config) else JobError
     _free_memory()  # the frames of the error held the job's tensors
-    raise JobError(reason.strip().split("\n", maxsplit=1)[0])
+    raise kind(reason.strip().split("\n", maxsplit=1)[0])
 
 
 def _free_memory() -> None:
@@ -360,14 +384,15 @@ def _outcome(name: str, run: RunDirectory | None, returned: JobReturn | None) ->
     if returned is not None and returned.status is JobStatus.UNKNOWN:
         return Outcome(name, "queued", run)
     if returned is not None and returned.status is not JobStatus.COMPLETED:
-        return Outcome(name, "failed", run, str(returned._return_value))
+        error = returned._return_value
+        return Outcome(name, "failed", run, str(error), isinstance(error, HopelessJobError))
     trained = returned is not None and (run is None or _state(run) == "done")  # not if busy=skip found it busy
     return Outcome(name, "done" if trained else "skipped", run)
 
 
-def _outcome_by_files(name: str, run: RunDirectory | None) -> Outcome:
+def _outcome_by_files(name: str, run: RunDirectory | None, before: str | None) -> Outcome:
     """Of a sweep that broke off."""
-    state = _state(run)
+    state = _came_to(run, before)
     if run is None or state not in ("done", "failed"):
         return Outcome(name, "left", run)
     return Outcome(name, "done", run) if state == "done" else Outcome(name, "failed", run, run.info["error"])

@@ -46,6 +46,7 @@ def train(config: Config) -> None:
     except RunBusyError as error:
         if config["busy"] != "skip":
             raise
+        run.keep()  # fresh=true was about results that are there, not about those that are being made
         print(f"{error}; skipped", flush=True)
         return
     print(f"{run.path}: done; {run.summary}", flush=True)
@@ -73,6 +74,20 @@ def check_settings(config: Config) -> None:
     build({**config["evaluation"], "_target_": "stnlab.evaluation.invariance.OrbitSizes"}, "evaluation")
     if not re.fullmatch(NAME, config["study"]):
         raise StnlabError(f"study={config['study']}: give a name of letters, digits, dots, dashes and underscores")
+
+
+def can_never_start(config: Config) -> bool:
+    """Whether a choice is wrong, wherever and whenever it is trained: not for want of data, devices or memory."""
+    from stnlab.training.components import build_components
+    from stnlab.training.devices import check_options
+
+    try:
+        check_settings(config)
+        check_options(config["trainer"])
+        build_components(config)
+    except StnlabError:
+        return True
+    return False
 
 
 def objective(run: RunDirectory) -> float:

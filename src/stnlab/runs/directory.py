@@ -167,6 +167,10 @@ class RunDirectory:
         if self.path.exists():
             (self.path / ".renew").touch()
 
+    def keep(self) -> None:
+        """Take the note of `renew` away, where it came to nothing."""
+        (self.path / ".renew").unlink(missing_ok=True)
+
     def predictions(self, split: Literal["val", "test"], fields: Collection[str] | None = None) -> Predictions | None:
         """The arrays of a split, None if the run has no such split. fields: those to read, if not all are needed."""
         names = None if fields is None else {f"{split}/{field}" for field in fields}

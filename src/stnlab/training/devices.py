@@ -39,20 +39,25 @@ OPTIONS: dict[str, Any] = {
 """What a configuration may say of `pytorch_lightning.Trainer`. What would skip data or tests is not among them."""
 
 
-def check_devices(trainer: dict[str, Any]) -> int:
-    """Processes that a run needs on this machine. Raises StnlabError for options or devices that are not there."""
+def check_options(trainer: dict[str, Any]) -> None:
+    """Raises StnlabError for an option that there is not, is missing or has a wrong value."""
     for name, value in trainer.items():
         if name not in OPTIONS:
             raise StnlabError(f"trainer.{name}: no such option{nearest(name, set(OPTIONS) - {'_target_'})}")
         check(value, OPTIONS[name], f"trainer.{name}")
+    for name in ("accelerator", "devices", "precision"):
+        if name not in trainer:
+            raise StnlabError(f"trainer.{name}: is missing; give a value")
+
+
+def check_devices(trainer: dict[str, Any]) -> int:
+    """Processes that a run needs on this machine. Raises StnlabError for options or devices that are not there."""
+    check_options(trainer)
     if (tasks := int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
         raise StnlabError(
             f"srun started this command {tasks} times; trainer.devices says how many processes a run starts itself: "
             "give srun --ntasks=1"
         )
-    for name in ("accelerator", "devices", "precision"):
-        if name not in trainer:
-            raise StnlabError(f"trainer.{name}: is missing; give a value")
     accelerator, devices, gpus = trainer["accelerator"], trainer["devices"], count_gpus()
     if accelerator not in ("auto", "cpu") and gpus == 0:
         raise StnlabError(f"trainer.accelerator={accelerator}: torch finds no GPU here; use trainer=cpu or auto")
