@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ def run(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
         "backbone.channels=[4,4]",
     ]
     train.main([*quick, "data=mnist_rts", "study=mine", "data.test_size=300", "data.validation_size=200"])
-    return find_runs(tmp_path / "runs" / "mine")[0]
+    (found,) = find_runs(tmp_path / "runs" / "mine")
+    found.update(source="of an earlier version")
+    return found
 
 
 def test_the_checkpoint_gives_the_recorded_metrics(run: RunDirectory, capsys: pytest.CaptureFixture[str]):
@@ -88,8 +91,31 @@ def test_a_study_is_updated_run_by_run_whatever_befalls_one(run: RunDirectory, c
     written = (run.path / "metrics.json").stat().st_mtime_ns
     shutil.rmtree(broken.path)
     assert evaluate.main([str(run.path.parent), "--update", "trainer=cpu"]) == 0
-    assert "2 of 2 runs were updated by today's code already" in capsys.readouterr().out
+    assert "2 of 2 runs were measured by today's code already" in capsys.readouterr().out
     assert (run.path / "metrics.json").stat().st_mtime_ns == written
+
+
+def test_the_images_are_those_of_the_run_or_none(run: RunDirectory, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("STNLAB_DATA")
+    assert evaluate.main([str(run.path), "trainer=cpu"]) == 0
+    tested = run.predictions("test")
+    run.write_predictions({"test": replace(tested, labels=tested.labels[::-1])})
+    with pytest.raises(StnlabError, match=r"was not tested on the images in .*; name their folder with root="):
+        evaluate.main([str(run.path), "--update", "trainer=cpu"])
+    assert "measured_by" not in run.info
+
+
+def test_a_file_that_is_missing_stops_no_other_run(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(run.path, run.path.with_name("a-copy"))
+
+    def missing(given: RunDirectory, *_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", f"train.npz of {given.name}")
+
+    monkeypatch.setattr("stnlab.training.evaluation.evaluate_run", missing)
+    assert evaluate.main([str(run.path.parent)]) == 1
+    assert capsys.readouterr().err.count("No such file or directory") == 2
 
 
 def test_a_run_from_before_there_were_orbits(run: RunDirectory, capsys: pytest.CaptureFixture[str]):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stnlab.command import path_and_overrides, run_command
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, one_line
 from stnlab.evaluation.catalogue import is_headline
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory, find_runs
@@ -26,9 +26,10 @@ SAID = ("test/error", "test/ece", "test/nll")
 HELP = f"""\
 Exit status 1 if a metric differs from metrics.json by more than {TOLERANCE:g}, or a run of a study cannot be evaluated;
 the others are all the same.
+root: of the images, which are looked for where the run found them.
 --config-dir: your folder of choices, for runs with a class of your own: a run directory alone may name none.
 --update: write what today's code measures into the run directories, for runs from before a measure was there; never
-where {", ".join(SAID)} differ. Of a study, runs that today's code has updated already are left alone."""
+where {", ".join(SAID)} differ. Of a study, runs that today's code has measured already are left alone."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,16 +45,16 @@ def main(arguments: list[str]) -> int:
     update, runs, status = "--update" in arguments, _runs(path), 0
     if update and len(runs) > 1:
         current = [run for run in runs if _is_current(run)]
-        print(f"{len(current)} of {len(runs)} runs were updated by today's code already", flush=True)
+        print(f"{len(current)} of {len(runs)} runs were measured by today's code already", flush=True)
         runs = [run for run in runs if run not in current]
     failed = []
     for number, run in enumerate(runs, start=1):
         try:
             status = max(status, _evaluate(run, config, own_folders, update))
-        except StnlabError as error:
-            if len(runs) == 1:
+        except (StnlabError, OSError) as error:
+            if len(runs) == 1 or (line := one_line(error)) is None:
                 raise
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            print(f"error: {run.path}: {line.removeprefix(f'{run.path}: ')}", file=sys.stderr, flush=True)
             failed.append(run.name)
         if len(runs) > 1:
             print(f"{number} of {len(runs)} runs evaluated", flush=True)
@@ -75,8 +76,8 @@ def _runs(path: Path) -> list[RunDirectory]:
 
 
 def _is_current(run: RunDirectory) -> bool:
-    """Whether an update by the code of today has written its results."""
-    return bool(run.info.get("measured_by", {}).get("source") == code_version()["source"])
+    """Whether the code of today has written its results."""
+    return bool(run.info.get("measured_by", run.info).get("source") == code_version()["source"])
 
 
 def _evaluate(run: RunDirectory, config: dict[str, Any], own_folders: list[Path], update: bool) -> int:

@@ -1,9 +1,11 @@
 """The results of a run once more, from its checkpoint."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 
 from stnlab.choices import build, check
@@ -20,6 +22,13 @@ from stnlab.training.loading import load_components
 from stnlab.training.notices import hide_notices
 from stnlab.training.run import set_threads
 from stnlab.training.summary import summarise
+
+
+def _found_at(run: RunDirectory) -> str:
+    """The folder of the run's data, if it is there."""
+    known = run.info.get("data_root")
+    there = isinstance(known, str) and Path(known).is_dir()
+    return str(known) if there else os.environ.get("STNLAB_DATA", "data")
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,16 @@ class Evaluated:
 def evaluate_run(run: RunDirectory, config: Config, own_folders: Sequence[Path] = ()) -> Evaluated:
     """The last checkpoint on the validation and test splits; writes nothing.
 
-    config: `trainer` (all but the precision, which is the run's) and `root`, the folder of the dataset's files.
-    own_folders: of the user's choices, whose classes the run may name.
+    config: `trainer` (all but the precision, which is the run's) and `root`, the folder of the dataset's files (None:
+    where the run found them). own_folders: of the user's choices, whose classes the run may name. Raises StnlabError if
+    it was tested on other images.
     """
     if check_devices(config["trainer"]) > 1:
         raise StnlabError(f"trainer.devices={config['trainer']['devices']}: an evaluation is one process; give 1")
     hide_notices()
     set_threads(config["trainer"]["threads"])
-    components = load_components(run, config["root"], own_folders)
+    root = config["root"] or _found_at(run)
+    components = load_components(run, root, own_folders)
     precision = check(run.config["trainer"].get("precision"), Precision, f"{run.path}: trainer.precision")
     options = {name: value for name, value in config["trainer"].items() if name not in ("threads", "precision")}
     trainer: pl.Trainer = build(
@@ -62,6 +73,10 @@ def evaluate_run(run: RunDirectory, config: Config, own_folders: Sequence[Path] 
         use_distributed_sampler=False,
     )
     trainer.test(components.module, datamodule=components.data, verbose=False)
+    tested = run.predictions("test", ("logits", "labels", "indices"))
+    now = components.module.predictions["test"]
+    if tested and not (np.array_equal(tested.indices, now.indices) and np.array_equal(tested.labels, now.labels)):
+        raise StnlabError(f"{run.path}: was not tested on the images in {root}; name their folder with root=...")
     evaluation = inspect_network(components, run.config, run.evaluation().frames)
     predictions = components.module.predictions
     metrics = summarise(predictions, components.data.distortion.size, evaluation, run.history)

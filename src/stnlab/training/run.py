@@ -70,6 +70,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
                 run.clear()
             print(f"{run.path}: {'goes on' if run.last_checkpoint.exists() else 'starts'}", flush=True)
             about = {"id": given["id"], "overrides": config["overrides"], "folder": str(Path.cwd())}
+            about |= {"data_root": str(components.data.root.absolute())}
             run.start(normalised, about | _environment(trainer, components))
         try:
             hidden = hidden_gpus() if on_cpu else nullcontext()
