@@ -1,5 +1,7 @@
 """The command as a user types it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,13 @@ def test_without_arguments_it_is_the_default_network(capsys: pytest.CaptureFixtu
 def test_help_says_what_the_columns_mean(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     assert "Multiply-adds are those of convolutions" in capsys.readouterr().out
+
+
+def test_many_networks_are_not_described_to_a_reader_who_has_gone():
+    command = [sys.executable, "-m", "stnlab.describe", "-m", "backbone=cnn", "seed=0,1,2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as describing:
+        assert describing.stdout is not None and describing.stderr is not None
+        describing.stdout.readline()
+        describing.stdout.close()
+        assert describing.stderr.read() == ""
+    assert describing.returncode in (1, 141)  # rich's own answer, or ours

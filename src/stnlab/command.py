@@ -21,10 +21,9 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
         status = body(sys.argv[1:])
         print(end="", flush=True)
     except BrokenPipeError:
-        if not _unread():
+        if not unread():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more at its end
-        status = 128 + signal.SIGPIPE
+        status = stop_printing()
     except (StnlabError, OSError) as error:
         line = one_line(error)
         if line is None:
@@ -35,6 +34,12 @@ def run_command(body: Callable[[list[str]], int | None]) -> None:
         print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def stop_printing() -> int:
+    """Whoever read what is printed, `head` say, has ended. Returns the exit status that says so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more at its end
+    return 128 + signal.SIGPIPE
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def leaving_at_sigterm(before: Callable[[], None] = lambda: None) -> Iterator[No
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _unread() -> bool:
+def unread() -> bool:
     """Whether whoever read what is printed, `head` say, has ended."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), select.POLLOUT)

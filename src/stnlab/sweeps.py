@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from stnlab.command import stop_printing, unread
 from stnlab.compose import Config, checked_flags, conf_directory, explain, to_config
 from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import RunDirectory
@@ -299,12 +300,14 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
     from stnlab.train import can_never_start
 
     os.environ[JOB] = _announcement()
-    print(os.environ[JOB], flush=True)
     try:
+        print(os.environ[JOB], flush=True)
         task(config)
         _free_memory()
         return
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and unread():
+            sys.exit(stop_printing())  # no fault of the job: the sweep is not wanted any more
         line = one_line(error)
         if line is None:
             traceback.print_exception(error)

@@ -26,6 +26,13 @@ def test_loss_and_validation_are_shown_as_soon_as_they_are_known():
     }
 
 
+@pytest.mark.parametrize(("most", "said"), [(6, "Epoch 3/6"), (-1, "Epoch 3")])
+def test_epochs_count_from_one_and_have_an_end_if_they_are_counted(most: int, said: str):
+    bar = ProgressBar()
+    bar._trainer = SimpleNamespace(max_epochs=most)  # type: ignore[assignment]
+    assert bar._get_train_description(2).rstrip() == said
+
+
 def test_a_training_is_looked_at_ten_times_a_second_and_at_an_epochs_end(monkeypatch: pytest.MonkeyPatch):
     bar, looks, now = ProgressBar(), [], iter([0.0, 0.05, 0.12, 0.13, 0.14])
     monkeypatch.setattr("stnlab.training.progress.time.monotonic", lambda: next(now))

@@ -64,7 +64,8 @@ class Folder(Dataset):
         except OSError as error:
             raise StnlabError(f"{folder}: cannot be read ({reason(error)})") from error
         if len(found.classes) != self.classes:
-            raise StnlabError(f"{folder}: holds {len(found.classes)} classes; give data.dataset.classes for all splits")
+            there = len(found.classes)
+            raise StnlabError(f"{folder}: holds {there} classes, not {self.classes}; give data.dataset.classes={there}")
         if like and (other := set(found.classes) ^ {path.name for path in like.iterdir() if path.is_dir()}):
             raise StnlabError(
                 f"{folder}: its classes are not those of {like}: only one of them has {', '.join(sorted(other)[:5])}; "

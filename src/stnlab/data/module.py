@@ -124,9 +124,13 @@ class ImageData(pl.LightningDataModule):
         return self.validation_size != 0
 
     def prepare_data(self) -> None:
-        """Fetch the files; one process of a machine does this before any reads them. A second call does nothing."""
+        """Fetch the files; one process of a machine does this before any reads them. A second call does nothing.
+
+        Raises StnlabError if there are fewer images than were asked for.
+        """
         if self._read is None and not hasattr(self, "rows"):
-            self._read = self._load()
+            train, test = self._read = self._load()
+            self._split(len(train.labels) - train.held_out, train.held_out, len(test.labels))
 
     def setup(self, stage: str = "fit", device: torch.device | None = None) -> None:
         """Read everything that fits to the device: the trainer's unless one is given. A second call does nothing."""
@@ -320,9 +324,10 @@ class ImageData(pl.LightningDataModule):
         wanted = (held or 0) + (self.train_size or 1)
         if wanted > train:
             shown = "null" if self.train_size is None else self.train_size
+            example = f", such as data.validation_size={train // 6}" if held else ""
             raise StnlabError(
-                f"data.validation_size={self.validation_size} and data.train_size={shown} take more than "
-                f"the {train} training images there are; give less"
+                f"data.validation_size={held or 0} and data.train_size={shown} take more than the {train} training "
+                f"images there are; give less{example}"
             )
         if (self.test_size or 0) > test:
             raise StnlabError(f"data.test_size={self.test_size}: there are {test} test images; give less or null")

@@ -139,7 +139,7 @@ def coverage(report: Report, measures: Sequence[str] = ()) -> list[str]:
         f"n: seeds with results; every number is the mean over them. 95% intervals of error and ECE cover {over}.",
         "ECE: expected calibration error, 15 bins of equal width, biased upwards in a finite sample, so that its "
         "interval reaches further down. Gap: mean confidence minus accuracy, in points; positive: overconfident.",
-        "NLL in nats. Brier: squared error summed over classes, 0 to 2. Bold: the lowest, on each data set.",
+        "NLL in nats. Brier: squared error summed over classes, 0 to 2. Bold: the best, on each data set.",
     ]
     if set(measures) - {"test/error", "test/ece"}:
         lines.insert(

@@ -32,6 +32,12 @@ class ProgressBar(RichProgressBar):
         super().on_train_batch_end(trainer, pl_module, None, None, self._last)
         super().on_train_epoch_end(trainer, pl_module)
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """`Epoch 3/6`, counted from one like everything else; as wide as that of validation, or the bar flickers."""
+        most = self.trainer.max_epochs
+        said = f"Epoch {current_epoch + 1}" + (f"/{most}" if most and most > 0 else "")
+        return f"{said:{len(self.validation_description)}}"
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Shown:
         known = trainer.callback_metrics
         shown: Shown = {"sweep": os.environ["STNLAB_JOB"]} if "STNLAB_JOB" in os.environ else {}
