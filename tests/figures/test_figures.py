@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from xml.etree import ElementTree as ET
@@ -5,11 +6,23 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from scipy.stats import binomtest
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import ece, reliability_bins
-from stnlab.figures import learning_curves, pdf, png, reliability_diagram, svg, views_grid
+from stnlab.figures import (
+    class_means_grid,
+    learning_curves,
+    pdf,
+    png,
+    rectification_chart,
+    reliability_diagram,
+    style,
+    svg,
+    views_grid,
+)
+from stnlab.figures.gallery import gallery
 from stnlab.figures.views import MARGIN, to_pixels
 
 SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=float)
@@ -103,6 +116,38 @@ def test_quadrilaterals_far_outside_stay_in_sight():
         corners = np.broadcast_to(zoom * SQUARE, (3, 1, 4, 2))
         left, right = views_grid(images, [images[:, 0]], [images[:, 0]], corners).axes[0].get_xlim()
         assert (left, right) == pytest.approx((-0.5 - limit, 7.5 + limit))
+
+
+LONG = "mnist_rotated train_size=300 validation_size=100 placement=input transform=rotation_scale"
+
+
+@pytest.mark.parametrize("title", ["a cell", LONG, LONG.replace(" ", "_")])
+def test_a_title_is_whole_and_readable_however_long(title):
+    images, corners = digits(), np.broadcast_to(SQUARE, (3, 1, 4, 2))
+    bins = reliability_bins(np.array([0.6, 0.9]), np.array([True, False]), 10)
+    spreads = {"rotation": (50.0, 10.0)}
+    figures = {
+        name: [make(title), make("a")]
+        for name, make in {
+            "reliability": lambda said: reliability_diagram(bins, 0.1, said),
+            "rectification": lambda said: rectification_chart(spreads, said),
+            "means": lambda said: class_means_grid(np.zeros((2, 6, 6)), np.ones((2, 4, 4)), said),
+            "views": lambda said: views_grid(images, [images[:, 0]], [images[:, 0]], corners, title=said),
+            "gallery": lambda said: gallery(images, images, np.zeros((3, 1), int), {}, said),
+        }.items()
+    }
+    for name, (figure, short) in figures.items():
+        shown = [one for one in figure.findobj(Text) if one.get_weight() == "bold" and one.get_text()]
+        (own,) = shown
+        assert re.sub(r"\s", "", own.get_text()) == re.sub(r"\s", "", title), name
+        assert own.get_fontsize() == style.TEXT, name
+        box = own.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, name
+        assert box.y1 <= figure.bbox.height, name
+        others = [one for one in figure.findobj(Text) if one is not own and one.get_text().strip()]
+        assert not [one for one in others if one.get_window_extent().overlaps(box)], name
+        sizes = [np.array(one.axes[0].get_window_extent().size) for one in (figure, short)]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.08), name  # what it shows is not squeezed
 
 
 def history(epochs=3, validated=True):

@@ -95,6 +95,17 @@ def test_of_many_lines_the_baseline_and_the_best_have_bands_and_all_panels_one_s
     assert figure.axes[0].get_xticks()[[1, -2]].tolist() == [-90, 90]  # MultipleLocator looks one tick further
 
 
+@pytest.mark.parametrize(("error", "confidence"), [(0.8, 0.2), (0.75, 0.99), (0.02, 0.99), (1.0, 1.0)])
+def test_no_panel_of_percents_shows_less_than_none_or_more_than_all(error, confidence):
+    known = {name: confidence for name in metrics(error) if "/confidence" in name}
+    found = metrics(error) | known | {name: error for name in metrics(error) if "/error_" in name}
+    figure = pose_curves("rotation", {"one": [poses_of(found)["rotation"]]})
+    for axes, value in zip(figure.axes, (error, None, 0.03, confidence), strict=True):
+        low, high = axes.get_ylim()
+        assert value is None or 0 <= low <= 100 * value <= high <= 100
+        assert np.ptp(axes.get_ylim()) == pytest.approx(np.ptp(figure.axes[0].get_ylim()), rel=0.06)
+
+
 def test_one_curve_needs_no_legend():
     curve = poses_of(metrics(0.1))["rotation"]
     assert not pose_curves("rotation", {"": [curve]}).legends

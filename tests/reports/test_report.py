@@ -395,5 +395,8 @@ def test_terminal_keeps_to_its_width_and_names_every_cell(report, width, whole):
     assert max(len(line) for line in lines[:-1]) <= width
     text = "\n".join(lines)
     assert all(word in text for word in ("none", "rotation_scale", "likely better", "failed: RuntimeError"))
+    minus = "\N{MINUS SIGN}"
+    ends = re.findall(rf"[+{minus}]?\d\.\d\d([^\d\s.{minus}+]+)[+{minus}]?\d\.\d\d", text)
+    assert set(ends) == {"\N{HORIZONTAL ELLIPSIS}"}
     assert ("Brier" in text.partition("n: seeds")[0]) == whole
     assert lines[-1] == f"page: {report.folder / 'index.html'}"

@@ -7,10 +7,11 @@ import pytest
 
 from stnlab.errors import StnlabError
 from stnlab.evaluation import holm, wilson
-from stnlab.reports import read_study, write_report
+from stnlab.reports import Options, read_study, write_report
 from stnlab.reports.cells import ABSENT
 from stnlab.reports.families import families
 from stnlab.reports.latex import to_latex
+from stnlab.reports.provenance import commands
 from stnlab.reports.sections import comparisons
 from stnlab.reports.tables import to_markdown
 from stnlab.reports.wording import finding, findings, problems, state
@@ -132,6 +133,33 @@ def test_nested_values_are_columns_only_under_the_same_choice(make_study):
     assert report.columns == ["placement", "placement.depth", "transform", "recipe.epochs"]
     assert labels(report)[0] == ("none", ABSENT, ABSENT, "8")
     assert report.rows[3].cell.name == "deep depth=2 affine epochs=20"
+
+
+def rates(*values):
+    return [INPUT | {"extra": {"recipe": {"lr": value}}} for value in values]
+
+
+def test_long_numbers_are_shown_short_and_matched_as_they_are(make_study):
+    exact = "0.0019593360889756358"
+    plans = rates(float(exact), 0.25) + [NONE | {"extra": {"recipe": {"lr": lr}}} for lr in (float(exact), 0.25)]
+    folder = write_report(make_study(*plans), Options(cells="all")).folder
+    report = read_study(folder.parent, baseline=f"placement=none,recipe.lr={exact}")
+    names = ["none lr=0.001959", "none lr=0.25", "input affine lr=0.001959", "input affine lr=0.25"]
+    assert [row.cell.name for row in report.rows] == names
+    assert report.rows[2].baseline is report.rows[0].cell
+    assert any(f"recipe.lr={exact}" in line for line in commands(report))
+    texts = {name: (folder / name).read_text() for name in ("results.md", "results.tex", "results.csv")}
+    assert [exact in text.partition("```bash")[0] for text in texts.values()] == [False, False, True]
+    assert all("0.001959" in text for text in texts.values())
+    stems = {path.stem for path in (folder / "figures").iterdir()}
+    assert not any("." in stem for stem in stems)
+    assert {"reliability-none-lr=0_001959", "reliability-none-lr=0_25"} <= stems
+
+
+def test_numbers_have_the_digits_that_tell_cells_apart(make_study):
+    report = read_study(make_study(*rates(0.123456, 0.123457, 0.30000000000000004, 12345.678, 12345678)))
+    shown = [row.cell.name.partition("lr=")[2] for row in report.rows]
+    assert shown == ["0.123456", "0.123457", "0.3", "12345.7", "12345678"]
 
 
 def test_one_cell_is_named_by_its_transformer(make_study):

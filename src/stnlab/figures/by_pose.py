@@ -180,6 +180,7 @@ def _draw(panels: Sequence[Axes], seeds: Sequence[PoseCurve], name: str, number:
     for axes, (mean, low, high) in zip(panels, lines, strict=True):
         label = name if axes is panels[0] else ""
         style.line_with_band(axes, centres, mean, low, high, number, label, band=band and axes is not panels[2])
+        axes.lines[-1].set_clip_on(False)  # a point at 0 or 100% is on the edge
         if np.any([one.few for one in seeds]):
             axes.lines[-1].set_markerfacecolor("none")
 
@@ -196,16 +197,17 @@ def _band(values: Array, below: Array, above: Array, limits: tuple[float, float]
 
 def _same_scale(panels: Sequence[Axes]) -> None:
     """As many points from bottom to top in each: error and ECE from 0, the gap with 0 in sight, confidence in the
-    middle or, where that would reach beyond, up to 100."""
+    middle or, where that would reach beyond, from 0 or up to 100. Only the gap may take more than 100 points."""
     ends = [axes.dataLim.intervaly for axes in panels]
     low, high = min(0.0, float(ends[1][0])), max(0.0, float(ends[1][1]))
     least = min(100.0, float(ends[3][0]))
     most = max(least, float(ends[3][1]))
     span = 1.05 * max(float(ends[0][1]), float(ends[2][1]), high - low, most - least, 0.1)
     rest = (span - (high - low)) / 2
-    sure = min((least + most - span) / 2, 100 - 0.98 * span)
-    for axes, bottom in zip(panels, (0.0, low - rest, 0.0, sure), strict=True):
-        axes.set_ylim(bottom, bottom + span)
+    share = min(100.0, span)
+    sure = min(max((least + most - share) / 2, 0.0), 100 - share)
+    for axes, bottom, length in zip(panels, (0.0, low - rest, 0.0, sure), (share, span, share, share), strict=True):
+        axes.set_ylim(bottom, bottom + length)
         axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
 
 

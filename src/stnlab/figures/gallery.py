@@ -63,12 +63,12 @@ def _pictures(images: Array) -> list[Array]:
 
 def _grid(rows: int, columns: int, lines: int, title: str) -> tuple[Figure, Array, float]:
     """Figure, axes [rows, columns], and the height of the free space below them in inches."""
-    head, bottom, left = 0.22 + (0.24 if title else 0.0), LINE * lines + 0.08, 0.55
-    width, height = left + CELL * columns, head + CELL * rows + bottom
+    bottom, left = LINE * lines + 0.08, 0.55
+    width = left + CELL * columns
+    head = 0.22 + style.title_height(title, width)
+    height = head + CELL * rows + bottom
     figure = style.new_figure(width, height)
-    if title:
-        where = (0.06 / width, 1 - 0.04 / height)
-        figure.text(*where, title, va="top", weight="bold", fontsize=style.TEXT, color=style.INK)
+    style.title_above(figure, title)
     room = {"left": left / width, "right": 1, "bottom": bottom / height, "top": 1 - head / height}
     return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=room | {"wspace": 0, "hspace": 0}), bottom
 

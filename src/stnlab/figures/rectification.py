@@ -19,6 +19,8 @@ from stnlab.figures import style
 Array = NDArray[Any]
 CELL = 1.0
 """Inches a mean image takes at most."""
+WIDTH = 3.5
+"""Inches of a chart."""
 MOST = 20
 TYPE: dict[str, Any] = {"fontsize": style.SMALL, "color": style.INK}
 Spread = tuple[float, float]
@@ -68,7 +70,8 @@ def rectification_chart(spreads: Mapping[str, Spread], title: str = "") -> Figur
     if not panels:
         raise StnlabError("no parameter has a measure of rectification")
     heights = [0.15 + 0.2 * len(rows) for rows in panels.values()]
-    figure = style.new_figure(3.5, sum(heights) + 0.5 * len(panels) + 0.25 + (0.2 if title else 0))
+    above = 0.25 + style.height_above((), title, WIDTH)
+    figure = style.new_figure(WIDTH, sum(heights) + 0.5 * len(panels) + above)
     found = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     worse = [_draw(axes, rows, PARAMETERS[name]) for axes, (name, rows) in zip(found, panels.items(), strict=True)]
     _legend(figure, title, any(worse))
@@ -121,12 +124,13 @@ def class_means_grid(
     if len(before) != len(after) or not len(before):
         raise StnlabError(f"{len(before)} and {len(after)} mean images do not fit")
     columns = min(len(before), MOST)
-    head, left = 0.22 + (0.24 if title else 0.0), 0.3
+    left = 0.3
     cell = min(CELL, (style.PAGE - left) / columns)
-    width, height = left + cell * columns, head + 2 * cell + 0.05
+    width = left + cell * columns
+    head = 0.22 + style.title_height(title, width)
+    height = head + 2 * cell + 0.05
     figure = style.new_figure(width, height)
-    if title:
-        figure.text(0.06 / width, 1 - 0.04 / height, title, va="top", weight="bold", **TYPE | {"fontsize": style.TEXT})
+    style.title_above(figure, title)
     room = {"left": left / width, "right": 1, "bottom": 0.05 / height, "top": 1 - head / height}
     grid = figure.subplots(2, 1, gridspec_kw=room | {"wspace": 0, "hspace": 0})
     low = float(min(np.nanmin(before), np.nanmin(after)))

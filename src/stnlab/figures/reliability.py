@@ -10,8 +10,12 @@ from stnlab.evaluation.calibration import ReliabilityBins
 from stnlab.evaluation.intervals import wilson
 from stnlab.figures import style
 
-WIDE = 26
-"""Characters of a title that fit; a longer one is printed smaller."""
+WIDTH, HEIGHT = 2.7, 3.5
+"""Inches, with a title of one line."""
+LEFT, RIGHT, BOTTOM, TOP = 0.22, 0.94, 0.125, 0.845
+"""The edges of the axes, as shares of these."""
+CENTRE = 0.575
+"""Of the title."""
 
 
 def reliability_diagram(
@@ -30,8 +34,11 @@ def reliability_diagram(
     underconfident, as the `legend` says. Whiskers: Wilson's 95% interval of a bin's accuracy, of as many images as one
     of the `runs` in `bins` has there: all of them answered for the same images.
     """
-    figure = style.new_figure(2.7, 3.5)
-    room = {"left": 0.22, "right": 0.94, "bottom": 0.125, "top": 0.845, "hspace": 0.14}
+    lines = style.title_lines(title, 2 * (1 - CENTRE) * WIDTH)
+    height = HEIGHT + style.TITLE_LINE * max(0, len(lines) - 1)
+    figure = style.new_figure(WIDTH, height)
+    bottom, top = BOTTOM * HEIGHT / height, TOP * HEIGHT / height  # more lines of a title are above all else
+    room = {"left": LEFT, "right": RIGHT, "bottom": bottom, "top": top, "hspace": 0.14}
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw=room)
     _accuracy(above, bins, runs)
     if legend:
@@ -44,16 +51,8 @@ def reliability_diagram(
         + f"\n{_signed(bins)}"
     )
     above.set_title(printed, fontsize=style.SMALL, color=style.INK)
-    figure.text(
-        0.575,
-        0.985,
-        title,
-        fontsize=style.TEXT * min(1, WIDE / max(1, len(title))),
-        color=style.INK,
-        weight="bold",
-        ha="center",
-        va="top",
-    )
+    place = CENTRE, 1 - 0.015 * HEIGHT / height
+    figure.text(*place, "\n".join(lines), fontsize=style.TEXT, color=style.INK, weight="bold", ha="center", va="top")
     return figure
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import logging
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,6 +42,10 @@ PAGE = 11.4
 """Inches across the report's page: what stands alone in a line is that wide."""
 LETTER, HANDLE = 0.07, 0.6
 """Inches that a letter of a legend takes, and what stands around its text."""
+KEY_MARGIN = 0.25
+"""Inches of the margins on both sides of a legend."""
+BOLD, TITLE_LINE = 0.085, 0.15
+"""Inches that a letter of a title takes, and one more line of it."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -90,6 +95,27 @@ def line_with_band(
     axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, marker=seen, markersize=3, label=label)
 
 
+def title_lines(title: str, width: float) -> list[str]:
+    """A title in as many lines as it needs to fit into that many inches; none of an empty one."""
+    return textwrap.wrap(title, max(1, int(width / BOLD)), break_on_hyphens=False)
+
+
+def title_height(title: str, width: float) -> float:
+    """Inches that `title_above` takes on a figure of that width."""
+    lines = title_lines(title, width - 0.12)
+    return 0.24 + TITLE_LINE * (len(lines) - 1) if lines else 0.0
+
+
+def title_above(figure: Figure, title: str) -> None:
+    """A title at the top left of a figure without a legend, in as many lines as it needs."""
+    if not title:
+        return
+    width, height = figure.get_size_inches()
+    text = "\n".join(title_lines(title, width - 0.12))
+    place = 0.06 / width, 1 - 0.04 / height
+    figure.text(*place, text, va="top", weight="bold", fontsize=TEXT, color=INK)
+
+
 def legend_columns(labels: Iterable[str], width: float = PAGE) -> int:
     """How many columns of a legend fit into that many inches, at least one."""
     lengths = [len(label) for label in labels]
@@ -100,10 +126,12 @@ def legend_columns(labels: Iterable[str], width: float = PAGE) -> int:
     return 1
 
 
-def height_above(labels: Iterable[str], title: str) -> float:
-    """Inches that `legend_above` takes on a wide figure beyond its first line."""
+def height_above(labels: Iterable[str], title: str, width: float = PAGE) -> float:
+    """Inches that `legend_above` takes on a figure of that width beyond its first line."""
     shown = [label for label in labels if label]
-    return 0.2 * bool(title) + 0.2 * (max(0, len(shown) - 1) // legend_columns(shown))
+    lines = len(title_lines(title, width - KEY_MARGIN))
+    below = 0.2 * (max(0, len(shown) - 1) // legend_columns(shown, width))
+    return below + (0.2 + TITLE_LINE * (lines - 1) if lines else 0.0)
 
 
 def legend_above(figure: Figure, title: str = "") -> None:
@@ -120,7 +148,8 @@ def key_above(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], 
     options: dict[str, Any] = {"fontsize": SMALL, "labelcolor": INK, "frameon": False} | more
     if title:
         font = {"weight": "bold", "size": TEXT}
-        options |= {"title": title, "title_fontproperties": font, "alignment": "left"}
+        lines = title_lines(title, figure.get_figwidth() - KEY_MARGIN)
+        options |= {"title": "\n".join(lines), "title_fontproperties": font, "alignment": "left"}
     columns = legend_columns(labels, figure.get_figwidth())
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, **options).get_title().set_color(INK)
 

@@ -69,11 +69,11 @@ def _check(images: Array, before: Sequence[Array], after: Sequence[Array], corne
 def _grid(margins: Sequence[float], columns: int, widest: float, title: str) -> Array:
     """Axes [rows, columns] of a new figure, placed by hand: a layout engine takes a second for so many."""
     heights = [CELL * (1 + 2 * margin) / (1 + 2 * widest) for margin in margins]
-    head = 0.22 + (0.24 if title else 0.0)
-    left, width, height = 0.3, 0.3 + CELL * columns, head + sum(heights) + 0.05
+    left, width = 0.3, 0.3 + CELL * columns
+    head = 0.22 + style.title_height(title, width)
+    height = head + sum(heights) + 0.05
     figure = style.new_figure(width, height)
-    if title:
-        figure.text(0.06 / width, 1 - 0.04 / height, title, va="top", weight="bold", **TYPE | {"fontsize": style.TEXT})
+    style.title_above(figure, title)
     room = {"left": left / width, "right": 1, "bottom": 0.05 / height, "top": 1 - head / height}
     return figure.subplots(
         len(margins), columns, squeeze=False, height_ratios=heights, gridspec_kw=room | {"wspace": 0, "hspace": 0}

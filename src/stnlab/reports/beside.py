@@ -30,8 +30,10 @@ class BesidePapers:
 
     @property
     def summaries(self) -> list[str]:
-        """`Claims of ...: 3 supported, 1 contradicted, 2 undecided.`"""
-        return [claims.summary(name, decisions) for name, decisions in self.decided.items()]
+        """A line for each printed number, and `Claims of ...: 3 supported, 1 contradicted, 2 undecided.`"""
+        return published.summary(self.printed) + [
+            claims.summary(name, decisions) for name, decisions in self.decided.items()
+        ]
 
     def csv_columns(self) -> list[str]:
         return list(published.CSV_COLUMNS) if self.printed else []

@@ -1,9 +1,10 @@
 """A study's runs, read and sorted into cells: what varies among them, and which of them have results."""
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -23,24 +24,34 @@ UNUSED = {"localizer": {ABSENT}, "sampler": {ABSENT}}
 """What does not count as another choice: no localizer and no sampler say no more than no transform."""
 WITHOUT_VARIATION = ("placement", "transform")
 """What names a cell when there is nothing to tell it from."""
+DIGITS, ALL_DIGITS = 4, 17
+"""Significant digits of a number that is shown, and those that tell any two apart."""
+FRACTION = r"(?<![\w.])(\d+)\.(\d+)(?:[eE][+-]?\d+)?(?![\w.])"
+"""A number with a point that is no part of a word or of a version."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in their seed alone. `labels`: column -> what it is in this cell. `runs`: by seed. `unsaid`:
-    columns that its name does without."""
+    """Runs that differ in their seed alone. `labels`: column -> what it is in this cell, to the last digit. `runs`: by
+    seed. `unsaid`: columns that its name does without. `short`: columns with long numbers -> what people are shown."""
 
     labels: Labels
     config: dict[str, Any]
     runs: list[Run]
     unsaid: frozenset[str] = frozenset()
+    short: Labels = field(default_factory=dict)
+
+    @property
+    def shown(self) -> Labels:
+        """Column -> what a table says: no two values of a column are the same there, but only `labels` are exact."""
+        return self.labels | self.short
 
     @property
     def name(self) -> str:
         """`input affine`, `deep affine depth=2`: what a sentence calls it."""
         parts = [
             value if "." not in column else f"{column.rpartition('.')[2]}={value}"
-            for column, value in self.labels.items()
+            for column, value in self.shown.items()
             if value != ABSENT and column not in self.unsaid
         ]
         return " ".join(parts)
@@ -109,11 +120,13 @@ def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[st
     columns = varying(configs)
     usual = _usual(configs, columns)
     columns.sort(key=lambda column: column in usual)  # a control follows what it is a control of
+    short = {column: shortened({value_at(config, column) for config in configs}) for column in columns}
     cells = []
     for config, runs in zip(configs, members, strict=True):
         labels = {column: value_at(config, column) for column in columns}
         unsaid = frozenset(column for column, value in usual.items() if labels[column] == value)
-        cells.append(Cell(labels, config, runs, unsaid))
+        shown = {column: short[column][value] for column, value in labels.items() if value in short[column]}
+        cells.append(Cell(labels, config, runs, unsaid, shown))
     return sorted(cells, key=lambda cell: [order(value) for value in cell.labels.values()]), unreadable
 
 
@@ -171,6 +184,28 @@ def flat(section: Any, prefix: str = "") -> dict[str, str]:
 
 def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def shortened(values: Collection[str]) -> dict[str, str]:
+    """Of the values of a column those with long fractions, as `0.0019593360889756358` of a search, and what to show
+    instead: 4 significant digits, or as many as it takes to show no two values alike."""
+    for digits in range(DIGITS, ALL_DIGITS + 1):
+        short = {value: _rounded(value, digits) for value in values}
+        if len(set(short.values())) == len(short):
+            return {value: shown for value, shown in short.items() if shown != value}
+    return {}
+
+
+def _rounded(value: str, digits: int) -> str:
+    """Its fractions with that many significant digits at most; integers, and what has fewer digits, as they are."""
+
+    def rounded(found: re.Match[str]) -> str:
+        whole, fraction = found[1], found[2]
+        if len((whole + fraction).strip("0")) <= digits:
+            return found[0]
+        return f"{float(found[0]):.{max(digits, len(whole))}g}"
+
+    return re.sub(FRACTION, rounded, value)
 
 
 def order(value: str) -> tuple[int, float, str]:

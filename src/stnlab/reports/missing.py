@@ -41,15 +41,15 @@ def missing_cells(cells: Sequence[Cell]) -> list[Labels]:
     """Combinations of what varies that no run is of, although nothing speaks against them: a choice that goes without
     another (no transformer, so no transform) goes without it everywhere, and a value of a choice is that choice's own.
 
-    Empty where the study is no grid: where more is missing than there is.
+    Values as cells show them. Empty where the study is no grid: where more is missing than there is.
     """
     if any(one.startswith("cells=") for cell in cells for run in cell.runs for one in run.info.get("overrides") or ()):
         return []  # a study of named cells is none
-    columns = list(cells[0].labels) if cells else []
-    values = {column: list(dict.fromkeys(cell.labels[column] for cell in cells)) for column in columns}
+    columns = list(cells[0].shown) if cells else []
+    values = {column: list(dict.fromkeys(cell.shown[column] for cell in cells)) for column in columns}
     if prod(len(found) for found in values.values()) > MOST_COMBINATIONS:
         return []
-    seen = {tuple(cell.labels.values()) for cell in cells}
+    seen = {tuple(cell.shown.values()) for cell in cells}
     fits = _compatible(cells, columns)
     lacking = [
         dict(zip(columns, one, strict=True))
@@ -61,7 +61,7 @@ def missing_cells(cells: Sequence[Cell]) -> list[Labels]:
 
 def _compatible(cells: Sequence[Cell], columns: Sequence[str]) -> set[tuple[int, int, str, str]]:
     """(column, other column, value, kind of the other's value) that occur together."""
-    rows = [list(cell.labels.values()) for cell in cells]
+    rows = [list(cell.shown.values()) for cell in cells]
     return {(a, b, row[a], _kind(columns, a, b, row[b])) for a, b in _pairs(columns) for row in rows}
 
 

@@ -135,10 +135,11 @@ def _kept(folder: Path, entry: dict[str, Any], as_pdf: bool) -> list[Picture] | 
 
 
 def _named(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
-    """Each row with its cell's name as part of a file name, no two the same, whatever the case."""
+    """Each row with its cell's name as part of a file name, no two the same, whatever the case; without dots, which
+    LaTeX takes for the beginning of a suffix."""
     taken: set[str] = set()
     for row in rows:
-        plain = name = re.sub(r"[^\w.=]+", "-", row.cell.name)[:80].strip("-")
+        plain = name = re.sub(r"[^\w=]+", "-", row.cell.name.replace(".", "_"))[:80].strip("-")
         while name.lower() in taken:
             name = f"{plain}-{len(taken)}"
         taken.add(name.lower())

@@ -79,7 +79,7 @@ def _chosen(report: Report) -> Grid | None:
 
 def _laid_out(rows: Sequence[Row], down: list[str], across: list[str]) -> Grid:
     def key(row: Row, names: Sequence[str]) -> Key:
-        return tuple(row.cell.labels[name] for name in names)
+        return tuple(row.cell.shown[name] for name in names)
 
     places = {(key(row, down), key(row, across)): row for row in rows}
     return Grid(

@@ -10,6 +10,7 @@ from stnlab.reports.papers import Paper, Printed
 from stnlab.reports.sections import Section
 from stnlab.reports.study import Report, Row
 
+MOST_LINES = 12
 CSV_COLUMNS = ("published", "published_in", "published_difference", "published_covered")
 
 
@@ -64,6 +65,20 @@ def _numbers(one: Beside) -> list[tuple[str, str]]:
         (str(len(one.row.cell.finished)), ""),
         (" or ".join(sorted(f"{count:,}" for count in seen if count)), ""),
     ]
+
+
+def summary(found: Sequence[Beside]) -> list[str]:
+    """A line for each number; of many, how many are covered."""
+    if len(found) > MOST_LINES:
+        reached = sum(bool(one.covered) for one in found)
+        return [f"Printed numbers: {reached} of {len(found)} are covered by our intervals; results.md has them."]
+    return [_said(one) for one in found]
+
+
+def _said(one: Beside) -> str:
+    (place, _), _, (printed, _), (ours, span), *_ = _numbers(one)
+    covered = {True: ", covered", False: ", not covered", None: ""}[one.covered]
+    return f"{one.row.cell.name}: printed {printed}% ({place}), ours {ours}%{f' ({span})' if span else ''}{covered}."
 
 
 def notes(found: Sequence[Beside], papers: Sequence[Paper]) -> list[str]:

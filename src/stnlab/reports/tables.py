@@ -156,7 +156,7 @@ def to_markdown(report: Report, grid: Grid | None = None, measures: Sequence[Mea
             value, span = values[column]
             strong = f"**{value}**" if value and number in marked.get(column, ()) else value
             shown.append(f"{strong} ({span})" if span else strong)
-        lines.append(_line([*row.cell.labels.values(), *shown]))
+        lines.append(_line([*row.cell.shown.values(), *shown]))
     below = wording.coverage(report, [measure.name for measure in measures])
     lines += ["", *(f"{line}  " for line in below), ""]
     if found := comparisons(report):
@@ -235,7 +235,7 @@ def _table(report: Report, names: Sequence[str]) -> Table:
     marked = best_cells(report)
     for number, row in enumerate(report.rows):
         style = "" if row.cell.finished else "red"
-        labels = [Text(value, style=style) for value in row.cell.labels.values()]
+        labels = [Text(value, style=style) for value in row.cell.shown.values()]
         values = numbers(row)
         shown = [_two_lines(*values[name], strong=number in marked.get(name, ())) for name in names]
         table.add_row(*labels, *shown)
@@ -243,11 +243,10 @@ def _table(report: Report, names: Sequence[str]) -> Table:
 
 
 def _two_lines(value: str, span: str, strong: bool) -> Text:
-    """The interval below its value, as short as can be."""
+    """The interval below its value, as short as can be, its ends apart from any sign."""
     text = Text(value, style="bold" if strong else "")
     if span:
-        joined = "\N{HORIZONTAL ELLIPSIS}" if "\N{MINUS SIGN}" in span else "\N{EN DASH}"
-        text.append("\n" + span.replace(" to ", joined).replace(", ", "\n"), style="dim")
+        text.append("\n" + span.replace(" to ", "\N{HORIZONTAL ELLIPSIS}").replace(", ", "\n"), style="dim")
     return text
 
 
