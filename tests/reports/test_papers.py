@@ -162,7 +162,8 @@ def test_a_printed_number_stands_beside_ours(make_study: Any, tmp_path: Path):
         assert "Input errs less" in text, name
         assert "supported" in text, name
     assert "Mine, Table 9: of a test" in texts["results.md"]
-    assert report.beside.summaries[0].startswith("none: printed 4% (Mine, Table 9, plain, R), ours 4")
+    ours = f"ours {100 * none.cell.mean('error'):.2f}% ({low:.2f} to {high:.2f}), not covered."
+    assert report.beside.summaries[0] == f"none: printed 4% (Mine, Table 9, plain, R), {ours}"
     rows = list(csv.DictReader((report.folder / "results.csv").read_text().splitlines()))
     assert [row["published"] for row in rows] == ["0.04", ""]
     assert float(rows[0]["published_difference"]) == pytest.approx(none.cell.mean("error") - 0.04)
