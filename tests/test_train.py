@@ -30,7 +30,28 @@ WRONG = [
         "shared, stacked)",
     ),
     ("logger=[wandb,foo]", "logger=foo: no such choice (choices: csv, mlflow, none, tensorboard, wandb)"),
-    ("placement=none placement.detph=1", "placement.detph: no such key; there are no options here"),
+    (
+        "placement=none placement.detph=1",
+        "placement.detph: no such key of placement=none, which has no options there; depth belongs to "
+        "placement=deep, separate, shared",
+    ),
+    (
+        "placement.dpth=2",
+        "placement.dpth: no such key of placement=input (choices: iterations, size); depth belongs to "
+        "placement=deep, separate, shared",
+    ),
+    (
+        "placement=stacked placement.depth=2",
+        "placement.depth: no such key of placement=stacked; did you mean depths? (choices: depths, iterations, "
+        "localizers); depth belongs to placement=deep, separate, shared",
+    ),
+    (
+        "recipe=paper recipe.schedule.warmup=0.1",
+        "recipe.schedule.warmup: no such key of recipe=paper (choices: factor, parts); warmup belongs to recipe=fast",
+    ),
+    ("-m placement=deep,input placement.depth=1", "placement.depth: no such key of placement=input (choices: iter"),
+    ("-m placement=glob(*) placement.itertions=1", "placement.itertions: no such key; did you mean iterations?"),
+    ("seed.x=1", "seed.x: no such key; there are no options here"),
     (
         "placement=deep placement.detph=1",
         "placement.detph: no such key; did you mean depth? (choices: depth, iterations)",
@@ -71,12 +92,13 @@ WRONG = [
     ("backbone=fcn placement=deep", "a transformer needs an image of 2x2 or more there"),
     ("backbone.channels=[8,8,8]", "give one kernel size for each stage"),
     ("backbone.channels=[8,-8]", "should be greater than 0"),
+    ("backbone.channels=[]", "backbone.channels=[]: should have at least 1 entry"),
     ("backbone.kernels=[9,11]", "stage 2 leaves nothing of a 1x28x28 image"),
     ("recipe.epochs=0", "recipe.epochs=0: should be greater than 0"),
     ("recipe.steps=10", "recipe.epochs=6 and recipe.steps=10: give one of them, the other null"),
     ("recipe.optimizer.lr=-1", "recipe.optimizer: Invalid learning rate: -1"),
     ("recipe.schedule.warmup=1", "recipe.schedule.warmup=1: should be less than 1"),
-    ("recipe.optimizer.lr=fast", "recipe.optimizer.lr=fast: should be a valid number"),
+    ("recipe.optimizer.lr=fast", "recipe.optimizer.lr=fast: should be a number"),
     ("recipe.optimizer._target_=torch.optim.Adamw", "recipe.optimizer._target_=torch.optim.Adamw: cannot be imported"),
     ("transform._target_=pathlib.Path", "transform.lr_multiplier: no such option"),
     ("transform._target_=builtins.dict", "transform._target_=builtins.dict: its options cannot be known"),
@@ -89,6 +111,8 @@ WRONG = [
         "data.validation_size=60000 and data.train_size=null take more than the 60000 training images there are",
     ),
     ("placement.size=5", "placement.size=5: should be a valid list"),
+    ("placement.size=[3]", "placement.size=[3]: should have more entries"),
+    ("placement.size=[1,2,3]", "placement.size=[1, 2, 3]: should have at most 2 entries"),
     ("placement.size=[0,3]", "placement.size=[0, 3]: should be greater than or equal to 1"),
     ("sampler=antialiased sampler.mode=nearest", "sampler.antialias=true averages pixels, sampler.mode=nearest copies"),
     ("transform.lr_multiplier=-1", "transform.lr_multiplier=-1: should be greater than or equal to 0"),
@@ -108,9 +132,46 @@ def test_a_wrong_choice_is_one_line_and_leaves_nothing(command: str, message: st
     with pytest.raises(StnlabError) as caught:
         main([*command.split(), "callbacks=quiet"] + ([] if "logger" in command else ["logger=none"]))
     assert message in str(caught.value)
+    assert "instance of Tensor" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert list(tmp_path.glob("runs/*/*/run.json")) == []
+
+
+OWN = [
+    (
+        "transform=shift transform.lr_mult=2",
+        "transform.lr_mult: no such key; did you mean lr_multiplier? (choices: lr_multiplier)",
+    ),
+    (
+        "transform=shift transform.max_shift=2",
+        "transform.max_shift: no such key of transform=shift (choices: lr_multiplier); max_shift belongs to "
+        "transform=affine",
+    ),
+    ("backbone=plain backbone.wdths=[3]", "backbone.wdths: no such key; did you mean widths? (choices: widths)"),
+    (
+        "backbone=plain backbone.wdths=[3] sampler.mod=nearest",
+        "backbone.wdths: no such key; did you mean widths? (choices: widths)",
+    ),
+    (
+        "backbone.widths=[3]",
+        "no such key of backbone=cnn (choices: channels, kernels); widths belongs to backbone=plain",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), OWN, ids=[command for command, _ in OWN])
+def test_advice_is_of_the_users_own_choice(command: str, message: str, tmp_path: Path):
+    for group, text in (
+        ("transform/shift", "_target_: mine.Shift\nlr_multiplier: 0.3\n"),
+        ("backbone/plain", "_target_: mine.plain\nwidths: [32, 64, 128]\n"),
+        ("placement/broken", "defaults: [nothere]\n"),
+    ):
+        (tmp_path / "my conf" / group).parent.mkdir(parents=True)
+        (tmp_path / "my conf" / f"{group}.yaml").write_text(text)
+    with pytest.raises(StnlabError) as caught:
+        main(["--config-dir=my conf", *command.split(), "logger=none", "callbacks=quiet"])
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from stnlab.errors import StnlabError, nearest
 
@@ -93,10 +94,23 @@ def check(value: Any, annotation: Any, path: str) -> Any:
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        reasons = dict.fromkeys(
-            item["msg"].removeprefix("Input ").replace("valid tuple", "valid list") for item in error.errors()
-        )
+        found = error.errors()
+        sayable = [item for item in found if item["type"] != "is_instance_of"]  # an object cannot be typed
+        reasons = dict.fromkeys(_reason(item) for item in sayable or found)
         raise StnlabError(f"{path}={_shown(value)}: {' or '.join(reasons)}") from error
+
+
+def _reason(item: ErrorDetails) -> str:
+    """What pydantic says of a value, in the words of command lines: lists, numbers and their entries."""
+    bounds = {"too_short": ("least", "min_length"), "too_long": ("most", "max_length")}
+    if item["type"] in bounds:
+        least_or_most, bound = bounds[item["type"]]
+        count = item["ctx"][bound]
+        return f"should have at {least_or_most} {count} {'entry' if count == 1 else 'entries'}"
+    if item["type"] == "missing" and isinstance(item["loc"][-1], int):
+        return "should have more entries"
+    said = item["msg"].replace("valid tuple", "valid list").replace("a valid number", "a number")
+    return said.removeprefix("Input ").removeprefix("String ")
 
 
 def _config(annotation: Any) -> ConfigDict | None:

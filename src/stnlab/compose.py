@@ -1,7 +1,10 @@
 """Command lines to configurations, by Hydra; its errors to one line each."""
 
+import contextlib
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ FLAGS = {"--multirun": False, "--cfg": True, "--config-dir": True, "--resolve": 
 """Which of them take a value."""
 LEFT_OUT = ":***@"
 """In the place of a password."""
+MOST_CHOICES = 4
+"""Of those that have an option, how many a message names."""
 
 
 def for_size(size: Any, values: Mapping[Any, Any]) -> Any:
@@ -159,38 +164,107 @@ def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> 
 
 
 def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
-    """An override of something that is not there, with what there is beside it."""
+    """An override of something that is not there: what there is beside it, and which other choices have it."""
     *parents, name = key.split(".")
-    node: Any = _composed_without(key, arguments, file)
+    folders = config_directories(arguments)
+    searched = _searched(folders)
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        overrides = parser.parse_overrides([*searched, *(one for one in arguments if not one.startswith("-"))])
+        composed: Config | None = None
+        options: set[str] = set()
+        for job in _jobs(key, overrides):
+            composed = _composed(file, job)
+            options = _options(composed, parents)
+            if name not in options:
+                break
+        if composed is None:
+            return f"{key}: no such key"
+        if name in options and any(one.key_or_group == key and isinstance(one.value(), dict) for one in overrides):
+            return f"{key}: has no such keys; to replace it as a whole, ~{key} and then '+{key}={{...}}'"
+        chosen = composed["hydra"]["runtime"]["choices"].get(parents[0]) if parents else None
+        others = _options_elsewhere(parents, chosen, folders, searched) if isinstance(chosen, str) else {}
+    belongs = _belongs(name, parents, options, others)
+    if name in options:  # what lacks it is a job that no argument tells of: a cell of an ablation
+        return f"{key}: some job has no such key{belongs}"
+    beside = nearest(name, options)
+    if belongs:
+        return f"{key}: no such key of {parents[0]}={chosen}{beside or ', which has no options there'}{belongs}"
+    return f"{key}: no such key{beside or '; there are no options here'}"
+
+
+def _belongs(name: str, parents: Sequence[str], options: Collection[str], others: Mapping[str, Sequence[str]]) -> str:
+    """Which other choices have an option of that name or, where nothing here is near it, of one near it."""
+    near = difflib.get_close_matches(name, options, n=1) or difflib.get_close_matches(name, others, n=1)
+    meant = name if name in others else near[0] if near else ""
+    if meant not in others or (meant != name and meant in options):
+        return ""
+    more = ", ..." if len(others[meant]) > MOST_CHOICES else ""
+    return f"; {meant} belongs to {parents[0]}={', '.join(others[meant][:MOST_CHOICES])}{more}"
+
+
+def _searched(folders: Sequence[Path]) -> list[str]:
+    """The override by which Hydra finds the choices in the user's own folders, too; none without such folders."""
+    quoted = (str(folder).replace("'", r"\'") for folder in folders)
+    listed = ", ".join(f"'file://{folder}'" for folder in quoted)
+    return [f"hydra.searchpath=[{listed}]"] if listed else []
+
+
+def _options(node: Any, parents: Sequence[str]) -> set[str]:
+    """What may be set below a dotted key."""
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     hidden = {"_target_", "_partial_", "_recursive_", "hydra"}
-    choices = {str(choice) for choice in node} - hidden if isinstance(node, dict) else set()
-    if name in choices:
-        return f"{key}: has no such keys; to replace it as a whole, ~{key} and then '+{key}={{...}}'"
-    return f"{key}: no such key{nearest(name, choices) or '; there are no options here'}"
+    return {str(option) for option in node} - hidden if isinstance(node, dict) else set()
 
 
-def _first_value(override: Override) -> str:
-    """Of a sweep."""
+def _options_elsewhere(
+    parents: Sequence[str], chosen: str, folders: Sequence[Path], searched: Sequence[str]
+) -> dict[str, list[str]]:
+    """Each option that there is below a dotted key with another choice of its group -> the choices that have it."""
+    files = (path.stem for folder in (conf_directory(), *folders) for path in (folder / parents[0]).glob("*.yaml"))
+    found: dict[str, list[str]] = {}
+    for choice in sorted({*files} - {chosen}):
+        with contextlib.suppress(HydraException, OmegaConfBaseException):  # a file of the user's that is wrong
+            composed = hydra.compose(None, [*searched, f"+{parents[0]}={choice}"])
+            for option in _options(OmegaConf.to_container(composed, resolve=False), parents):
+                found.setdefault(option, []).append(choice)
+    return found
+
+
+def _jobs(key: str, overrides: Sequence[Override]) -> list[list[str]]:
+    """What there is beside an override: a job for each choice of a sweep over its group, of other sweeps the first."""
+    jobs: list[list[str]] = [[]]
+    for one in overrides:
+        of_hydra = one.key_or_group.startswith("hydra.") and one.key_or_group != "hydra.searchpath"
+        if one.key_or_group == key or of_hydra:
+            continue
+        lines = [str(one.input_line)]
+        if one.is_sweep_override():
+            values = _swept(one, every=one.key_or_group == key.partition(".")[0])
+            lines = [f"{one.get_key_element()}={value}" for value in values]
+        jobs = [[*job, line] for job in jobs for line in lines]
+    return jobs
+
+
+def _swept(override: Override, every: bool) -> list[str]:
+    """The first value of a sweep or, unless there are infinitely many, all of them."""
     values = override.value()
-    return str(values.start) if isinstance(values, IntervalSweep) else next(override.sweep_string_iterator())
+    if isinstance(values, IntervalSweep):
+        return [str(values.start)]
+    return list(islice(override.sweep_string_iterator(), None if every else 1))
 
 
-def _composed_without(key: str, arguments: Sequence[str], file: str) -> Config:
-    """The configuration that the other arguments make, the first value of each sweep; the default if they make none."""
-    others = []
-    for override in OverridesParser.create().parse_overrides([one for one in arguments if not one.startswith("-")]):
-        if override.key_or_group != key and override.key_or_group.partition(".")[0] != "hydra":
-            value = _first_value(override) if override.is_sweep_override() else None
-            others.append(f"{override.get_key_element()}={value}" if value else str(override.input_line))
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
-        try:
-            composed = hydra.compose(file, others, return_hydra_config=True)
-        except HydraException:
-            composed = hydra.compose(file, return_hydra_config=True)
-        plain = OmegaConf.to_container(composed, resolve=False)
-    assert isinstance(plain, dict)
-    groups = dict.fromkeys(("experiment", "ablation") if file == "train" else ())
-    return {**groups, **plain}
+def _composed(file: str, overrides: Sequence[str]) -> Config | None:
+    """The configuration that overrides make, or those of them that choose files if others are wrong, too."""
+    choosing = (*GROUPS, "experiment", "ablation", "hydra.searchpath")
+    choices = [one for one in overrides if re.split("[@=]", one.lstrip("+~"))[0] in choosing]
+    for lines in (list(overrides), choices):
+        with contextlib.suppress(HydraException, OmegaConfBaseException):
+            composed = hydra.compose(file, lines, return_hydra_config=True)
+            plain = OmegaConf.to_container(composed, resolve=False)
+            assert isinstance(plain, dict)
+            groups = dict.fromkeys(("experiment", "ablation") if file == "train" else ())
+            return {**groups, **plain}
+    return None

@@ -8,9 +8,9 @@ def main(arguments: list[str]) -> int:
     """Write the report and print its table."""
     if {"--help", "-h"} & set(arguments):
         print(f"{USAGE}\n\n{__doc__}\n\n{HELP}")
-        print("--metrics: explain every name in metrics.json instead.")
+        print("--metrics: explain every name in metrics.json instead, those of any study.")
         return 0
-    if arguments == ["--metrics"]:
+    if "--metrics" in arguments:
         from stnlab.reports.explanations import print_explanations
 
         print_explanations()

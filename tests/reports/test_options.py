@@ -1,12 +1,16 @@
 """What a report is asked on the command line."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from stnlab import report, status
 from stnlab.errors import StnlabError
 from stnlab.reports import Options, write_report
+from stnlab.reports.measures import check_measures
 from stnlab.reports.options import parse
+from stnlab.reports.study import read_study
 
 
 @pytest.mark.parametrize(
@@ -14,7 +18,8 @@ from stnlab.reports.options import parse
     [
         (["x", "row=placement"], "row=placement: no such option; did you mean rows?"),
         (["x", "rows="], "rows=: needs a value"),
-        (["x", "--all"], "--all: no such option"),
+        (["x", "--all"], "--all: no such option (choices: --metrics, --pdf, --runs)"),
+        (["x", "--run"], "--run: no such option; did you mean --runs?"),
         (["rows=placement"], "a path comes first"),
         (["x", "cells=all", "cells=all"], "cells= is given twice"),
     ],
@@ -37,3 +42,51 @@ def test_wrong_values_are_refused_before_anything_is_written(make_study, tmp_pat
         with pytest.raises(StnlabError, match=says):
             write_report(path, options)
         assert not (path / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize("command", [report.main, status.main])
+def test_the_folder_of_studies_is_answered_by_their_names(command, tmp_path: Path):
+    for study in ("demo", "mine", "placement", "recipe", "wide"):
+        (tmp_path / "runs" / study / "a-run").mkdir(parents=True)
+        (tmp_path / "runs" / study / "a-run" / "run.json").write_text("{}")
+    runs = tmp_path / "runs"
+    with pytest.raises(StnlabError) as caught:
+        command([str(runs)])
+    named = f"{runs}/demo, {runs}/mine, {runs}/placement and 2 more"
+    assert str(caught.value) == f"{runs}: holds studies; give the path of one: {named}"
+
+
+def test_metrics_are_explained_whatever_study_is_named(capsys: pytest.CaptureFixture[str]):
+    assert report.main(["runs/mine", "--metrics"]) == 0
+    assert "test/ece_adaptive" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("test/eec", "measures=test/eec: no run has it; did you mean test/ece? (choices: test/error, test/accuracy, "),
+        ("ecce", "measures=ecce: no run has it; did you mean test/ece?"),
+        ("invariance/rotation/acuracy", "did you mean invariance/rotation/accuracy? (choices: invariance/rotation/"),
+        ("no/such/thing", "measures=no/such/thing: no run has it (choices: test/error, test/accuracy, test/ece, "),
+        ("rectification/0/scale/residual", "did you mean rectification/0/rotation/residual? (choices: rect"),
+    ],
+)
+def test_a_measure_that_no_run_has_is_answered_by_those_one_looks_at(name: str, says: str, study: Path, tmp_path: Path):
+    found = read_study(study, folder=tmp_path)
+    check_measures(found, ["error", "test/ece", "invariance/rotation/accuracy"])
+    with pytest.raises(StnlabError) as caught:
+        check_measures(found, [name])
+    assert says in str(caught.value)
+    assert "by_pose" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["invariance/rotation/accuracy", "equivariance/shift/depth_1"])
+def test_a_measure_that_no_images_were_moved_for_says_so(name: str, make_study, tmp_path: Path):
+    found = read_study(make_study({"placement": "none", "old": True}), folder=tmp_path)
+    with pytest.raises(StnlabError) as caught:
+        check_measures(found, [name])
+    assert str(caught.value) == (
+        f"measures={name}: no run has it; evaluation.images=0 leaves out all of invariance/ and equivariance/: train "
+        "with evaluation.images=2000"
+    )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stnlab.errors import StnlabError, nearest
+from stnlab.errors import StnlabError
 from stnlab.reports import claims
 from stnlab.reports.beside import beside_papers
 from stnlab.reports.latex import to_latex
-from stnlab.reports.measures import measure_called
+from stnlab.reports.measures import check_measures, measure_called
 from stnlab.reports.options import DEFAULT, Options
 from stnlab.reports.papers import read_papers
 from stnlab.reports.pivot import grid
@@ -38,7 +38,7 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
     beside = beside_papers(report, papers)
     report = replace(report, beside=beside)
     layout, measures = grid(report, options), [measure_called(name) for name in options.measures]
-    _check_measures(report, options.measures)
+    check_measures(report, options.measures)
     from stnlab.reports.page import to_page
     from stnlab.reports.pictures import draw
     from stnlab.reports.run_page import write_run_pages
@@ -66,13 +66,6 @@ def _check_output(folder: Path) -> None:
     """Old figures are removed there: it must be new, empty or a report's."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "results.csv").exists())):
         raise StnlabError(f"output={folder}: is no report and not empty; name a new folder")
-
-
-def _check_measures(report: Report, names: Sequence[str]) -> None:
-    known = {name for run in report.runs if run.result for name in run.result.metrics}
-    for name in names:
-        if known and measure_called(name).name not in known:
-            raise StnlabError(f"measures={name}: no run has it{nearest(name, known)}")
 
 
 def print_report(report: Report, console: Console | None = None) -> None:

@@ -1,24 +1,29 @@
 """How a measure of `metrics.json` is shown: its title, its unit, and which way is better."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
 import numpy as np
 
+from stnlab.errors import StnlabError
 from stnlab.evaluation import Interval
-from stnlab.evaluation.catalogue import explanations
+from stnlab.evaluation.catalogue import ROWS, explanations, is_headline
 from stnlab.evaluation.seeds import FEWEST, with_seeds
 from stnlab.reports.results import FIVE
-from stnlab.reports.study import Row
+from stnlab.reports.study import Report, Row
 
 Better = Literal["low", "high", "zero"]
 
 HIGHER = ("accuracy", "agreement", "brier_resolution")
 LOWER = ("error", "ece", "nll", "brier", "mce", "aurc", "total_variation", "residual", "corners", "brier_reliability")
 PERCENT = ("error", "accuracy", "ece", "ece_adaptive", "ece_classwise", "mce", "gap", "agreement", "confidence")
+MOVED = ("invariance", "equivariance")
+"""Families of measures that need `evaluation.images`."""
+MOST_OFFERED = 6
 TITLES = {"error": "error", "ece": "ECE", "nll": "NLL", "brier": "Brier", "gap": "gap", "mce": "MCE"}
 
 
@@ -54,6 +59,38 @@ def measure_called(name: str) -> Measure:
     if depth or last in LOWER or last.startswith("ece_"):
         better = "low"
     return Measure(name, last in PERCENT, better)
+
+
+def check_measures(report: Report, names: Sequence[str]) -> None:
+    """Raises StnlabError for a measure that no run of the report has; says what would be there, or why it is not."""
+    known = {name for run in report.runs if run.result for name in run.result.metrics}
+    for name in names:
+        full = measure_called(name).name
+        if not known or full in known:
+            continue
+        family = full.partition("/")[0]
+        moved = any(one.startswith(MOVED) for one in known) or any(run.config.get("evaluation") for run in report.runs)
+        if family in MOVED and not moved:  # `normalise` leaves out `evaluation` without images
+            raise StnlabError(
+                f"measures={name}: no run has it; evaluation.images=0 leaves out all of {'/ and '.join(MOVED)}/: train "
+                "with evaluation.images=2000"
+            )
+        raise StnlabError(f"measures={name}: no run has it{_offered(full, known)}")
+
+
+def _offered(name: str, known: Set[str]) -> str:
+    """The end of a message: the nearest measure, and those of its family, or else of the test images, that people
+    read, in the catalogue's order.
+    """
+    order = {one: number for number, row in reversed([*enumerate(ROWS)]) for one in known if row.explains(one)}
+    headlines = sorted(filter(is_headline, known), key=lambda one: (order[one], one))
+    family = f"{name.partition('/')[0]}/"
+    relatives = [one for one in known if one.startswith(family)]
+    close = difflib.get_close_matches(name if "/" in name else f"test/{name}", relatives or headlines, n=1)
+    shown = [one for one in headlines if one.startswith(family if relatives else "test/")]
+    meant = f"; did you mean {close[0]}?" if close else ""
+    more = ", ...; --metrics explains each" if len(shown) > MOST_OFFERED else ""
+    return f"{meant} (choices: {', '.join(shown[:MOST_OFFERED])}{more})" if shown else meant
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
         if argument in FLAGS:
             continue
         if argument.startswith("-"):
-            raise StnlabError(f"{argument}: no such option; {USAGE}")
+            raise StnlabError(f"{argument}: no such option{nearest(argument, (*FLAGS, '--metrics'))}")
         if not equals or Path(argument).is_dir():
             studies.append(Path(argument))
         elif key not in KEYS:

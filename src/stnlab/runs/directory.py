@@ -22,6 +22,8 @@ from stnlab.runs.predictions import Predictions
 SCHEMA = 1
 WAIT = 0.5
 """Seconds between two tries for a lock that another process holds."""
+MOST_STUDIES = 3
+"""Of those in a folder, how many a message names."""
 ID = r"[\w.-]{1,64}"
 FROM_CHECKPOINT = "the command that trained this run makes it again from the last checkpoint"
 REMOVE = f"remove it, and {FROM_CHECKPOINT}"
@@ -271,12 +273,19 @@ def _as_expected(path: Path) -> Iterator[None]:
 
 
 def find_runs(study: Path, empty: bool = False) -> list[RunDirectory]:
-    """All runs of a study, by name. Raises StnlabError if `study` is no directory or, unless `empty`, holds none."""
+    """All runs of a study, by name. Raises StnlabError if `study` is no directory or, unless `empty`, holds none; of a
+    folder of studies it names some.
+    """
     if not study.is_dir():
         raise StnlabError(f"{study}: no such study; give the path of one, runs/<study>")
     if (study / "run.json").exists():
         raise StnlabError(f"{study}: is a run; give the path of its study, {study.parent}")
     found = [RunDirectory(path.parent) for path in sorted(study.glob("*/run.json"))]
     if not found and not empty:
+        inside = sorted({path.parent.parent for path in study.glob("*/*/run.json")})
+        if inside:
+            more = f" and {len(inside) - MOST_STUDIES} more" if len(inside) > MOST_STUDIES else ""
+            named = ", ".join(map(str, inside[:MOST_STUDIES]))
+            raise StnlabError(f"{study}: holds studies; give the path of one: {named}{more}")
         raise StnlabError(f"{study}: holds no run; train one with study={study.name}")
     return found
