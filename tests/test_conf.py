@@ -59,7 +59,7 @@ def test_the_gallerys_and_the_evaluations_files_compose_and_build():
     gallery.check_settings(config)
     build(config["data"], "data", training_seed=0, batch_size=1, eval_batch_size=1)
     evaluation = compose("evaluate", [])
-    assert isinstance(evaluation["root"], str)
+    assert evaluation["root"] is None  # where each run found its images
     assert evaluation["trainer"]["_target_"]
 
 

@@ -1,6 +1,5 @@
 """Sweeps that are taken up again: by resume, beside another process, and as status shows them."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -99,8 +98,8 @@ def test_results_stay_where_a_fresh_start_came_to_nothing(monkeypatch: pytest.Mo
     sweep = ["-m", *QUICK, "study=mine", "placement=none"]
     main(sweep)
     (run,) = find_runs(Path("runs/mine"))
-    with multiprocessing.get_context("fork").Pool(1) as pool, run.lock():
-        pool.apply(main, ([*sweep, "fresh=true", "busy=skip"],))
+    with run.lock():
+        subprocess.run([sys.executable, "-m", "stnlab.train", *sweep, "fresh=true", "busy=skip"], check=True)
     assert run.finished
     with pytest.raises(StnlabError, match="one job failed"):
         main([*sweep, "fresh=true", "trainer.accelerator=gpu"])
