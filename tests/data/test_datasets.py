@@ -351,7 +351,7 @@ def test_a_folder_without_splits_is_split_by_its_seed(tmp_path: Path):
 
 def test_a_folder_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder(tmp_path, monkeypatch)
-    with pytest.raises(StnlabError, match=r"train: holds 3 classes; give data\.dataset\.classes"):
+    with pytest.raises(StnlabError, match=r"train: holds 3 classes, not \d+; give data\.dataset\.classes=3"):
         Folder("tiny", 4, 16, 0.2, 0).load(tmp_path)
     with pytest.raises(StnlabError, match=r"none: no such folder; name one with data\.root"):
         Folder("tiny", 3, 16, 0.2, 0).load(tmp_path / "none")
