@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stnlab.compose import conf_directory, to_config
+from stnlab.compose import compose_jobs, conf_directory, to_config
 from stnlab.data.house_numbers import SvhnNumbers
 from stnlab.data.raw import RawImages
 from stnlab.reports.baselines import fits
@@ -19,7 +19,6 @@ from stnlab.reports.claims import sets_of
 from stnlab.reports.papers import read_papers
 from stnlab.runs.directory import find_runs
 from stnlab.runs.identity import digest, normalise
-from stnlab.sweeps import compose_jobs
 from stnlab.train import check_settings, main
 from stnlab.training.components import build_components
 

@@ -14,12 +14,11 @@ import torch
 from hydra.core.utils import JobReturn
 
 from stnlab import resume, status, sweeps
-from stnlab.compose import to_config
+from stnlab.compose import compose_jobs, to_config
 from stnlab.errors import StnlabError
 from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
 from stnlab.runs.plan import Planned, change_plan, read_plan
-from stnlab.sweeps import compose_jobs
 from stnlab.train import main, train
 from stnlab.training import devices
 
@@ -91,6 +90,14 @@ def test_a_job_stays_planned_that_another_machine_could_train(monkeypatch: pytes
         resume.main(["runs/mine"])
     assert len(read_plan(Path("runs/mine"))) == 1
     assert resume.main(["runs/mine", "trainer.accelerator=cpu"]) == 0
+
+
+def test_a_fault_of_the_users_code_is_no_wrong_choice(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices, "count_gpus", lambda: 0)
+    monkeypatch.setattr("stnlab.training.components.build_components", lambda _: 1 / 0)
+    with pytest.raises(StnlabError, match="one job failed"):
+        main(["-m", *QUICK, "study=mine", "placement=none", "trainer.accelerator=gpu"])
+    assert len(read_plan(Path("runs/mine"))) == 1
 
 
 def test_results_stay_where_a_fresh_start_came_to_nothing(monkeypatch: pytest.MonkeyPatch):

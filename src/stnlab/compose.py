@@ -1,14 +1,17 @@
 """Command lines to configurations, by Hydra; its errors to one line each."""
 
 import contextlib
+import copy
 import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -268,3 +271,24 @@ def _composed(file: str, overrides: Sequence[str]) -> Config | None:
             groups = dict.fromkeys(("experiment", "ablation") if file == "train" else ())
             return {**groups, **plain}
     return None
+
+
+def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
+    """The configuration of each job, as `loader.load_sweep_config` makes it.
+
+    Jobs that choose the same files are composed together: reading files takes most of the time, and there may be
+    hundreds of seeds. Raises Hydra's and OmegaConf's errors.
+    """
+    assert isinstance(loader, ConfigLoaderImpl)
+    parser = OverridesParser.create(config_loader=loader)
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    for job in jobs:
+        overrides = parser.parse_overrides(list(job))
+        groups = [one for one in overrides if loader.repository.group_exists(one.key_or_group)]
+        files = tuple(str(one.input_line) for one in groups)
+        if files not in composed:
+            composed[files] = loader.load_sweep_config(master, list(files))
+        config = copy.deepcopy(composed[files])
+        loader._apply_overrides_to_config([one for one in overrides if one not in groups], config)
+        config.hydra.overrides.task = list(job)
+        yield config

@@ -1,23 +1,20 @@
 """Jobs: one from a command line, or the many of a sweep, of which only those not finished are launched."""
 
 import atexit
-import copy
 import gc
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -25,7 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from stnlab.command import stop_printing, unread
-from stnlab.compose import Config, checked_flags, conf_directory, explain, to_config
+from stnlab.compose import Config, checked_flags, compose_jobs, conf_directory, explain, to_config
 from stnlab.errors import StnlabError, one_line
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
@@ -340,27 +337,6 @@ def _announcement() -> str:
         minutes = took / finished * (jobs - finished) / 60
         left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
     return f"job {number + 1} of {jobs}{left}"
-
-
-def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
-    """The configuration of each job, as `loader.load_sweep_config` makes it.
-
-    Jobs that choose the same files are composed together: reading files takes most of the time, and there may be
-    hundreds of seeds. Raises Hydra's and OmegaConf's errors.
-    """
-    assert isinstance(loader, ConfigLoaderImpl)
-    parser = OverridesParser.create(config_loader=loader)
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    for job in jobs:
-        overrides = parser.parse_overrides(list(job))
-        groups = [one for one in overrides if loader.repository.group_exists(one.key_or_group)]
-        files = tuple(str(one.input_line) for one in groups)
-        if files not in composed:
-            composed[files] = loader.load_sweep_config(master, list(files))
-        config = copy.deepcopy(composed[files])
-        loader._apply_overrides_to_config([one for one in overrides if one not in groups], config)
-        config.hydra.overrides.task = list(job)
-        yield config
 
 
 def _run_of(config: Config) -> RunDirectory | None:

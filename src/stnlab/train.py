@@ -46,7 +46,8 @@ def train(config: Config) -> None:
     except RunBusyError as error:
         if config["busy"] != "skip":
             raise
-        run.keep()  # fresh=true was about results that are there, not about those that are being made
+        if config["fresh"]:
+            run.keep()  # it was about results that are there, not about those that are being made
         print(f"{error}; skipped", flush=True)
         return
     print(f"{run.path}: done; {run.summary}", flush=True)
@@ -87,6 +88,8 @@ def can_never_start(config: Config) -> bool:
         build_components(config)
     except StnlabError:
         return True
+    except Exception:  # a fault in somebody's code says nothing of the choice; the job itself tells it
+        return False
     return False
 
 

@@ -53,8 +53,8 @@ class Optuna(Sweeper):
         ).launch
 
     def sweep(self, arguments: list[str]) -> Any:
+        from stnlab.compose import compose_jobs
         from stnlab.search_space import search_space
-        from stnlab.sweeps import compose_jobs
         from stnlab.tuning import tune
 
         params = [f"{key}={value}" for key, value in self.params.items()]

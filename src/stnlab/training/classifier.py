@@ -138,9 +138,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         classifier, localizers = self.network.classifier_parameters(), self.network.localizer_parameters()
-        # Lightning's estimate would open the loader before it is told where in its epoch to go on.
-        batches = len(self._data.train_dataloader())
-        steps = self.recipe.total_steps(math.ceil(batches / self.trainer.accumulate_grad_batches))
+        steps = self.recipe.total_steps(self._steps_an_epoch)
         optimizer, schedule = self.recipe.optimise(classifier, localizers, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -150,12 +148,18 @@ class Classifier(pl.LightningModule):
         data: ImageData = trainer.datamodule
         return data
 
+    @property
+    def _steps_an_epoch(self) -> int:
+        """Lightning's estimate would open the loader before it is told where in its epoch to go on."""
+        batches = math.ceil(len(self._data.rows["train"]) / self._data.batch_size)
+        return math.ceil(batches / self.trainer.accumulate_grad_batches)
+
     def _plan_validation(self) -> None:
         """With few images an epoch is over before its validation. Then that waits until as many have been trained on,
         or a tenth of the epochs is over, and for the last epoch."""
         validated, trained = (len(self._data.rows[split]) for split in ("val", "train"))
-        steps = math.ceil(trained / self.recipe.batch_size)
-        epochs = self.recipe.epochs or math.ceil(self.recipe.total_steps(steps) / steps)
+        steps = self._steps_an_epoch
+        epochs = math.ceil(self.recipe.total_steps(steps) / steps)
         every, epoch = max(min(math.ceil(validated / trained), epochs // 10), 1), self.current_epoch + 1
         self.trainer.check_val_every_n_epoch = 1 if epoch % every == 0 or epoch == epochs else sys.maxsize
 
