@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_cases import commands, finished_runs, sampling, training
+from benchmark_cases import commands, finished_runs, sampling, throughput, training
 from benchmark_cases.comparison import Comparison
 
 from stnlab.errors import StnlabError
@@ -33,6 +33,8 @@ CASES: dict[str, Callable[[], list[Comparison]]] = {
     "startup": commands.startup,
     "sweep": commands.sweep,
     "eval": training.evaluation,
+    "compile": throughput.compiling,
+    "side_by_side": throughput.side_by_side,
 }
 OF_RUNS = "time_to_error"
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "kornia", "hydra-core", "numpy")

@@ -122,6 +122,7 @@ WRONG = [
     ("+trainer.fast_dev_run=true", "trainer.fast_dev_run: no such option"),
     ("trainer=cpu trainer.precision=16-mixed", "needs a GPU; on a CPU use bf16-mixed"),
     ("trainer.precision=half", "trainer.precision=half: should be"),
+    ("trainer.compile=true", "trainer.compile=true: should be 'default', 'reduce-overhead'"),
     ("+trainer.colour=blue", "trainer.colour: no such option"),
     ("logger=wandb logger.wandb.mode=loud", "logger.wandb.mode=loud: should be 'auto', 'online', 'offline' or"),
 ]

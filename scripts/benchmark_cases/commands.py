@@ -38,10 +38,10 @@ def startup() -> list[Comparison]:
         ours = ["-m", "stnlab.train", f"--config-dir={folder}/conf", "callbacks=first_step", "logger=csv", "fresh=true"]
         seconds = medians(
             {
-                "help": lambda: _seconds(["-m", "stnlab.train", "--help"]),
-                "torch": lambda: _seconds(["-c", "import torch"]),
-                "ours": lambda: _seconds([*ours, f"runs_dir={folder}/runs"]),
-                "lightning": lambda: _seconds(["-m", "benchmark_cases.minimal_lightning"]),
+                "help": lambda: seconds_of(["-m", "stnlab.train", "--help"]),
+                "torch": lambda: seconds_of(["-c", "import torch"]),
+                "ours": lambda: seconds_of([*ours, f"runs_dir={folder}/runs"]),
+                "lightning": lambda: seconds_of(["-m", "benchmark_cases.minimal_lightning"]),
             },
             REPEATS,
         )
@@ -57,10 +57,10 @@ def sweep() -> list[Comparison]:
 
         def ours(jobs: int) -> float:
             study = [f"runs_dir={folder}", f"study=of{jobs}", "fresh=true"]
-            return _seconds(["-m", "stnlab.train", "-m", f"seed=range({jobs})", *TINY, *study])
+            return seconds_of(["-m", "stnlab.train", "-m", f"seed=range({jobs})", *TINY, *study])
 
         def hydra_alone(jobs: int) -> float:
-            return _seconds(
+            return seconds_of(
                 ["-m", "benchmark_cases.empty_job", "-m", f"seed=range({jobs})", f"hydra.sweep.dir={folder}"]
             )
 
@@ -73,7 +73,7 @@ def sweep() -> list[Comparison]:
         )
         first = _finish(Path(folder), FINISHED)
         many = [*TINY, f"runs_dir={folder}", "study=many"]
-        skipping = _seconds(["-m", "stnlab.train", "-m", f"seed=range({FINISHED})", *many])
+        skipping = seconds_of(["-m", "stnlab.train", "-m", f"seed=range({FINISHED})", *many])
         if any(run.info["started"] != first.info["started"] for run in find_runs(Path(folder) / "many")):
             raise StnlabError("sweep: finished jobs were trained again")
     return [
@@ -85,7 +85,7 @@ def sweep() -> list[Comparison]:
 def _finish(runs: Path, count: int) -> RunDirectory:
     """A study of as many finished runs: copies of one, each under its own configuration. Returns that one."""
     choices = [*TINY, f"runs_dir={runs}", "study=many"]
-    _seconds(["-m", "stnlab.train", *choices])
+    seconds_of(["-m", "stnlab.train", *choices])
     config = compose("train", choices)
     first = RunDirectory.of(runs / "many", normalise(config))
     for seed in range(1, count):
@@ -96,7 +96,7 @@ def _finish(runs: Path, count: int) -> RunDirectory:
     return first
 
 
-def _seconds(arguments: Sequence[str]) -> float:
+def seconds_of(arguments: Sequence[str]) -> float:
     """Of this Python with these arguments, from the command to its end. Raises CalledProcessError if it fails."""
     paths = [str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

@@ -11,9 +11,9 @@ from stnlab.runs.directory import RunDirectory, find_runs
 PRINTED = {"none": 0.012, "input": 0.007}
 """Error on rotated MNIST (R): CNN, and ST-CNN with an affine transformer."""
 PAPERS_IMAGES = 150_000 * 256
-RECIPES = ("fast", "fast_long")
+RECIPES = ("fast", "fast_long", "fast_longer")
 PARAMETERS, TOLERANCE, SEEDS = 400_000, 0.1, 3
-MISSING = "python -m stnlab.train -m recipe=fast_long seed=0,1,2 study={study} {choices}"
+MISSING = "python -m stnlab.train -m recipe=fast_longer seed=0,1,2 study={study} {choices}"
 CHOICES = {"none": "placement=none backbone=cnn_400k", "input": "placement=input transform=affine backbone=st_cnn_400k"}
 
 

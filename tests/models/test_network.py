@@ -5,7 +5,16 @@ import torch
 
 from stnlab.errors import StnlabError
 from stnlab.geometry.sampling import Sampler, sample
-from stnlab.geometry.transforms import Affine, Identity, RotationScale, ThinPlate, Transform, Translation
+from stnlab.geometry.transforms import (
+    Affine,
+    Identity,
+    Projective,
+    RotationScale,
+    Similarity,
+    ThinPlate,
+    Transform,
+    Translation,
+)
 from stnlab.models.backbones import Backbone, cnn, fcn
 from stnlab.models.localizers import conv, fc
 from stnlab.models.network import Image, Network, assemble
@@ -273,3 +282,37 @@ def test_localizers_are_those_of_depths_with_a_transformer():
         StnlabError, match=r"placement.localizers.1: no transformer sits there; placement.depths=\[0, 2]"
     ):
         stacked([0, 2], localizers={1: node})
+
+
+def check_one_graph(net: Network) -> None:
+    """Raises where torch.compile's graph breaks. The backend traces forward and backward, and makes no kernels."""
+    images = torch.rand(4, 1, 28, 28)
+
+    def gradients(logits: torch.Tensor) -> list[torch.Tensor]:
+        found = torch.autograd.grad((logits * torch.arange(10.0)).sum(), list(net.parameters()), allow_unused=True)
+        return [gradient for gradient in found if gradient is not None]
+
+    for parameter in net.transformers.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)  # away from the identity, where half of the gradients are zero
+    torch.compiler.reset()
+    plain = net.logits(images)
+    compiled = torch.compile(net.logits, fullgraph=True, backend="aot_eager")(images)
+    torch.testing.assert_close(compiled, plain)
+    torch.testing.assert_close(gradients(compiled), gradients(plain), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_each_placement_compiles_to_one_graph(placement: str):
+    check_one_graph(network(PLACEMENTS[placement]))
+
+
+@pytest.mark.parametrize(
+    "transform", [Identity(), RotationScale(max_angle=60.0, max_scale=2.0), Similarity(), Projective(), ThinPlate()]
+)
+def test_each_transform_compiles_to_one_graph(transform: Transform):
+    check_one_graph(network(PLACEMENTS["iterated"], transform))
+
+
+@pytest.mark.parametrize("sampler", [Sampler("bicubic", "reflection"), Sampler(antialias=True)])
+def test_each_sampler_compiles_to_one_graph(sampler: Sampler):
+    check_one_graph(network(PLACEMENTS["input"], sampler=sampler))

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import stnlab
 from stnlab.compose import compose
 from stnlab.errors import StnlabError
 from stnlab.evaluation.calibration import measure
+from stnlab.models.network import Network
 from stnlab.runs.directory import RunDirectory
 from stnlab.training import classifier
+from stnlab.training.devices import COMPILERS
 from stnlab.training.recorder import Recorder
 from stnlab.training.run import train_run
 
@@ -276,6 +279,27 @@ def test_other_precisions_train_and_say_so(train: Train, precision: str):
     assert run.state == "done"
     assert run.info["precision"] == precision
     assert run.metrics["test/error"] < 0.9
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler")
+def test_compiled_steps_train_as_plain_ones_do(train: Train, monkeypatch: pytest.MonkeyPatch):
+    options = ["trainer.precision=64-true", "recipe.epochs=1", "data.train_size=512"]
+    plain = train(*options)
+    monkeypatch.setattr(Network, "forward", graph_only(Network.forward))
+    compiled = train(*options, "trainer.compile=default")
+    assert compiled.path != plain.path
+    assert compiled.history[0]["train/loss"] == pytest.approx(plain.history[0]["train/loss"], rel=1e-6)
+    assert compiled.metrics["test/nll"] == pytest.approx(plain.metrics["test/nll"], rel=1e-6)
+
+
+def graph_only(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A network's forward that no training step may call as plain Python."""
+
+    def watched(self: Network, image: torch.Tensor) -> Any:
+        assert not torch.is_grad_enabled() or torch.compiler.is_compiling()
+        return forward(self, image)
+
+    return watched
 
 
 def test_accumulated_batches_are_one_batch_but_for_dropout(train: Train, monkeypatch: pytest.MonkeyPatch):

@@ -103,7 +103,8 @@ class Homography(PointMap):
         # Each row of the matrices as an image of its own: what is divided lies in one piece.
         rows = _at_pixels(self.matrix.reshape(-1, 1, 3), height, width)
         x, y, depth = rows.reshape(-1, 3, height, width).unbind(1)
-        if depth.device.type == "cpu" and (depth > HORIZON).all():  # on a GPU the question would wait for the answer
+        # On a GPU the question would wait for the answer, and of a compiled graph it would make two.
+        if depth.device.type == "cpu" and not torch.compiler.is_compiling() and (depth > HORIZON).all():
             nearness = depth.reciprocal()
             return torch.stack([x * nearness, y * nearness], dim=-1)
         return _divided(torch.stack([x, y], dim=-1), depth[..., None])
@@ -146,7 +147,8 @@ def _at_points(matrix: Tensor, points: Tensor) -> Tensor:
 
 def _at_pixels(matrix: Tensor, height: int, width: int) -> Tensor:
     """matrix [N, R, 3] times (x, y, 1) of the pixel centres: [N, height, width, R]."""
-    if matrix.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest":
+    compiled = torch.compiler.is_compiling()  # which fuses the sums
+    if matrix.device.type == "cpu" and not compiled and torch.get_float32_matmul_precision() == "highest":
         return _at_pixels_by_product(matrix, height, width)
     return _at_pixels_by_sums(matrix, height, width)
 

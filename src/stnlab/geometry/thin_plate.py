@@ -4,12 +4,22 @@ F. L. Bookstein, *Principal Warps: Thin-Plate Splines and the Decomposition of D
 of a spatial transformer: Jaderberg et al. 2015.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from stnlab.geometry.maps import PointMap, pixel_centres
 
 Kept = tuple[torch.dtype, torch.device]
+Method = TypeVar("Method", bound=Callable[..., Tensor])
+
+
+def _constant(method: Method) -> Method:
+    """A compiled graph takes the result as a constant. (torch's own decorator has no types.)"""
+    marked: Method = torch.compiler.assume_constant_result(method)  # type: ignore[no-untyped-call]
+    return marked
 
 
 class Plate:
@@ -30,28 +40,39 @@ class Plate:
         system[:count] = features
         system[count:, :count] = features[:, count:].T
         self.solution = torch.linalg.inv(system)[:, :count].contiguous()
-        self._constants: dict[Kept, tuple[Tensor, Tensor]] = {}
-        self._grids: dict[tuple[int, int, *Kept], Tensor] = {}
+        self._controls: dict[Kept, Tensor] = {}
+        self._solutions: dict[Kept, Tensor] = {}
+        self._bases: dict[tuple[int, int, *Kept], Tensor] = {}
 
-    # A tensor kept from an inference could not be used in training, so both of these leave that mode.
+    # A tensor kept from an inference could not be used in training, so these leave that mode. Nor could one that a
+    # compiled graph has made, whose next run overwrites it.
 
+    @_constant
     @torch.inference_mode(False)
-    def constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Control points [K, 2] and solution [K + 3, K] with the dtype and device of `like`."""
-        key = (like.dtype, like.device)
-        if key not in self._constants:
-            self._constants[key] = (self.controls.to(like), self.solution.to(like))
-        return self._constants[key]
+    def controls_as(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """[K, 2]."""
+        if (dtype, device) not in self._controls:
+            self._controls[dtype, device] = self.controls.to(device, dtype)
+        return self._controls[dtype, device]
 
+    @_constant
     @torch.inference_mode(False)
-    def grid_basis(self, height: int, width: int, like: Tensor) -> Tensor:
+    def solution_as(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """[K + 3, K]."""
+        if (dtype, device) not in self._solutions:
+            self._solutions[dtype, device] = self.solution.to(device, dtype)
+        return self._solutions[dtype, device]
+
+    @_constant
+    @torch.inference_mode(False)
+    def grid_basis(self, height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """features @ solution at the pixel centres, [height * width, K]; computed once for each size."""
-        key = (height, width, like.dtype, like.device)
-        if key not in self._grids:
+        key = (height, width, dtype, device)
+        if key not in self._bases:
             x, y = pixel_centres(height, width, self.controls)
             basis = plate_features(torch.cartesian_prod(y, x).flip(1), self.controls) @ self.solution
-            self._grids[key] = basis.to(like)
-        return self._grids[key]
+            self._bases[key] = basis.to(device, dtype)
+        return self._bases[key]
 
 
 class ThinPlateMap(PointMap):
@@ -66,7 +87,8 @@ class ThinPlateMap(PointMap):
         self.plate = plate
 
     def __call__(self, points: Tensor) -> Tensor:
-        controls, solution = self.plate.constants(self.displacements)
+        dtype, device = self.displacements.dtype, self.displacements.device
+        controls, solution = self.plate.controls_as(dtype, device), self.plate.solution_as(dtype, device)
         features = plate_features(points, controls)
         # Sums, since features and weights cancel to small numbers: neither autocast nor TF32 may round them.
         weights = (solution[..., None] * self.displacements[:, None]).sum(2)
@@ -82,7 +104,7 @@ class ThinPlateMap(PointMap):
         with torch.autocast(self.displacements.device.type, enabled=False):
             # One product with all samples' x and y as rows: one for each sample takes several times as long.
             rows = self.displacements.mT.flatten(0, 1)
-            moved = rows @ self.plate.grid_basis(height, width, self.displacements).T
+            moved = rows @ self.plate.grid_basis(height, width, rows.dtype, rows.device).T
         return centres + moved.reshape(-1, 2, height, width).permute(0, 2, 3, 1)
 
 

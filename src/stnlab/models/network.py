@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,11 @@ class Network(nn.Module):
         logits = outputs.reshape(len(image), self.heads, outputs.shape[1] // self.heads)
         return Prediction(logits, tuple(warps), tuple(inputs), tuple(views), self._sources())
 
+    def logits(self, image: Tensor) -> Tensor:
+        """Of `forward`, alone: what a training step needs, and `torch.compile` makes one graph of."""
+        logits: Tensor = self(image).logits
+        return logits
+
     @property
     def views(self) -> int:
         """How many transformers there are, each of which makes a view."""
@@ -95,7 +101,7 @@ class Network(nn.Module):
         return [(site, group) for site, group in groups if site.depth == depth]
 
     def _trunks(self, branches: list[Tensor]) -> list[nn.ModuleList]:
-        own = [trunk for trunk in self.more_trunks if isinstance(trunk, nn.ModuleList)]
+        own: list[Any] = list(self.more_trunks)
         return [self.backbone.stages, *own] if own else [self.backbone.stages] * len(branches)
 
 

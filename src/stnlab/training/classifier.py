@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ class Classifier(pl.LightningModule):
         self.view_variances: np.ndarray | None = None
         self._test_views = ViewSums()
         self._collected: dict[Split, list[dict[str, np.ndarray]]] = {}
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+
+    def compile_training(self, mode: str) -> None:
+        """From now on training steps, and they alone, run the network by `torch.compile` in this mode of its."""
+        torch.compiler.reset()  # it keeps a few graphs of a function, whichever network made them
+        self._compiled = torch.compile(self.network.logits, mode=mode, dynamic=False)
 
     def forward(self, image: Tensor) -> Prediction:
         prediction: Prediction = self.network(image.to(self.dtype))
@@ -70,7 +77,7 @@ class Classifier(pl.LightningModule):
             torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self(batch.image).logits
+        logits = self._training_logits(batch.image)
         loss = _summed_cross_entropy(logits, batch.label)
         self.train_metrics.note(loss.detach(), logits.detach(), batch.label)
         self.divergence.watch(loss.detach(), self.global_step)
@@ -153,6 +160,13 @@ class Classifier(pl.LightningModule):
         """Lightning's estimate would open the loader before it is told where in its epoch to go on."""
         batches = math.ceil(len(self._data.rows["train"]) / self._data.batch_size)
         return math.ceil(batches / self.trainer.accumulate_grad_batches)
+
+    def _training_logits(self, image: Tensor) -> Tensor:
+        if self._compiled is None:
+            prediction: Prediction = self(image)
+            return prediction.logits
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return self._compiled(image.to(self.dtype)).clone()  # a CUDA graph's next run overwrites what it returned
 
     def _plan_validation(self) -> None:
         """With few images an epoch is over before its validation. Then that waits until as many have been trained on,

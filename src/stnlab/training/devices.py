@@ -4,6 +4,7 @@ import getpass
 import itertools
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,12 +21,16 @@ from stnlab.errors import StnlabError, nearest
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]
+Compile = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+"""torch.compile's own modes; `reduce-overhead` and `max-autotune` replay CUDA graphs on a GPU."""
+COMPILERS = ("g++", "clang++", "cl")
 OPTIONS: dict[str, Any] = {
     "_target_": str,
     "accelerator": Accelerator,
     "devices": Annotated[int, Ge(1)] | Literal["auto"],
     "precision": Precision,
     "threads": Annotated[int, Ge(1)] | None,
+    "compile": Compile | None,
     "log_every_n_steps": Annotated[int, Ge(1)],
     "accumulate_grad_batches": Annotated[int, Ge(1)],
     "num_nodes": Annotated[int, Ge(1), Le(1)],  # torchrun starts a run's processes, on this machine
@@ -48,6 +53,11 @@ def check_options(trainer: dict[str, Any]) -> None:
     for name in ("accelerator", "devices", "precision"):
         if name not in trainer:
             raise StnlabError(f"trainer.{name}: is missing; give a value")
+    if trainer.get("compile") and not any(map(shutil.which, COMPILERS)):
+        raise StnlabError(
+            f"trainer.compile={trainer['compile']}: torch.compile needs a C++ compiler, and none of "
+            f"{', '.join(COMPILERS)} is here; install one, or give null"
+        )
 
 
 def check_devices(trainer: dict[str, Any]) -> int:

@@ -50,9 +50,9 @@ class Evaluated:
 def evaluate_run(run: RunDirectory, config: Config, own_folders: Sequence[Path] = ()) -> Evaluated:
     """The last checkpoint on the validation and test splits; writes nothing.
 
-    config: `trainer` (all but the precision, which is the run's) and `root`, the folder of the dataset's files (None:
-    where the run found them). own_folders: of the user's choices, whose classes the run may name. Raises StnlabError if
-    it was tested on other images.
+    config: `trainer` (nothing is compiled, and the precision is the run's) and `root`, the folder of the dataset's
+    files (None: where the run found them). own_folders: of the user's choices, whose classes the run may name. Raises
+    StnlabError if it was tested on other images.
     """
     if check_devices(config["trainer"]) > 1:
         raise StnlabError(f"trainer.devices={config['trainer']['devices']}: an evaluation is one process; give 1")
@@ -61,7 +61,8 @@ def evaluate_run(run: RunDirectory, config: Config, own_folders: Sequence[Path] 
     root = config["root"] or _found_at(run)
     components = load_components(run, root, own_folders)
     precision = check(run.config["trainer"].get("precision"), Precision, f"{run.path}: trainer.precision")
-    options = {name: value for name, value in config["trainer"].items() if name not in ("threads", "precision")}
+    of_training = ("threads", "compile", "precision")
+    options = {name: value for name, value in config["trainer"].items() if name not in of_training}
     trainer: pl.Trainer = build(
         options,
         "trainer",

@@ -45,6 +45,8 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
     components = build_components(config)
+    if mode := config["trainer"].get("compile"):
+        components.module.compile_training(mode)
     stopper = Stopper()
     recorder = Recorder(run, config["checkpoint_seconds"], stopper)
     frames = FrameRecorder(components.module.network, components.data)
@@ -124,7 +126,7 @@ def build_trainer(
     """
     recipe, accumulated = components.module.recipe, config["trainer"].get("accumulate_grad_batches", 1)
     check_devices(config["trainer"])
-    options = {name: value for name, value in config["trainer"].items() if name != "threads"}
+    options = {name: value for name, value in config["trainer"].items() if name not in ("threads", "compile")}
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
     hide_notices()
