@@ -8,12 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stnlab.compose import compose
 from stnlab.data.module import ImageData
+from stnlab.models.network import Network
 from stnlab.training.classifier import Classifier
+from stnlab.training.components import build_components
+from stnlab.training.geometry_arrays import geometry_arrays
 from stnlab.training.run import train_run
+from stnlab.training.running_metrics import RunningMetrics
+from stnlab.training.view_sums import ViewSums
 
 WAITING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::_unique2", "aten::masked_select"}
 """What makes a GPU finish all it was given, since its result is needed to go on."""
@@ -65,6 +72,44 @@ def test_a_training_step_waits_for_nothing(
     places = [f"data.root={mnist_root}", f"runs_dir={tmp_path}", f"trainer.accelerator={accelerator}"]
     train_run(compose("train", [*SMALL, *places, *choices]))
     assert min(calls.count(name) for _, name in PARTS) == 39  # of 40 steps
+
+
+MNIST = [
+    *("mnist_rotated", "mnist_rts", "mnist_elastic", "mnist_scaled", "mnist_translated", "mnist_addition"),
+    "mnist_cluttered",
+]
+"""Not mnist_projective, which looks at the values of its poses."""
+ON_A_GPU = [f"data={data}" for data in MNIST]
+ON_A_GPU += [f"transform={transform}" for transform in ("projective", "thin_plate", "rotation_scale")]
+ON_A_GPU += [f"placement={placement}" for placement in ("deep", "shared", "stacked", "parallel")]
+ON_A_GPU += ["sampler=antialiased", "backbone=timm backbone.name=resnet18 localizer=fc"]
+
+
+@pytest.mark.parametrize("choices", ON_A_GPU)
+def test_on_a_gpu_nothing_meets_a_tensor_of_the_cpu(choices: str, mnist_root: Path):
+    """Tensors without values, on a GPU that is not there: torch refuses an operation on two devices all the same."""
+    small = ["recipe.batch_size=8", "data.train_size=64", "data.validation_size=16", "data.test_size=16"]
+    parts = build_components(compose("train", [*small, f"data.root={mnist_root}", *choices.split()]))
+    parts.data.prepare_data()
+    gpu = torch.device("cuda", 0)
+    with FakeTensorMode(allow_non_fake_inputs=True):  # what is made once, on the CPU, is moved
+        parts.data.setup(device=gpu)
+        batch = parts.data.distort(next(iter(parts.data.loader("train"))))
+        network = on_device(parts.module.network, gpu)
+        prediction = network(batch.image)
+        arrays = geometry_arrays(batch, prediction) | {"logits": prediction.logits, "image": batch.image}
+        assert {tensor.device for tensor in (*arrays.values(), *prediction.views)} == {gpu}
+        ViewSums().update(prediction, batch.label, parts.data)
+        RunningMetrics().note(prediction.logits.sum(), prediction.logits, batch.label)
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """As `network.to(device)`, which fake tensors refuse: their memory cannot be swapped."""
+    for module in network.modules():
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            moved = torch.empty_like(tensor, device=device)
+            setattr(module, name, nn.Parameter(moved) if isinstance(tensor, nn.Parameter) else moved)
+    return network
 
 
 def test_no_step_on_a_cpu_looks_for_a_gpu(tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch):
