@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     studies, options = parse(arguments)
     from stnlab.reports import print_report, write_report
 
-    print_report(write_report(studies, options))
+    print_report(write_report(studies, options), options=options)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The files a report writes and what the terminal shows."""
+"""The files a report writes."""
 
 import csv
 import io
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from scipy.stats import t as student
 
 from stnlab.errors import StnlabError
-from stnlab.reports import Options, print_report, read_study, wording, write_report
+from stnlab.reports import Options, read_study, wording, write_report
 from stnlab.reports.choice import drawn_rows, line_rows, not_drawn
 from stnlab.reports.families import ORBITS, answers, families, without_validation
 from stnlab.reports.latex import escape, to_latex
@@ -385,18 +384,3 @@ def test_run_pages_tell_everything_and_are_written_once(make_study):
     write_report(path, Options(runs=True))
     later = [page.stat().st_mtime_ns for page in pages]
     assert [new > old for new, old in zip(later, times, strict=True)] == ["none" in page.name for page in pages]
-
-
-@pytest.mark.parametrize(("width", "whole"), [(80, False), (150, True)])
-def test_terminal_keeps_to_its_width_and_names_every_cell(report, width, whole):
-    out = io.StringIO()
-    print_report(report, Console(file=out, width=width, force_terminal=True, color_system=None))
-    lines = out.getvalue().splitlines()
-    assert max(len(line) for line in lines[:-1]) <= width
-    text = "\n".join(lines)
-    assert all(word in text for word in ("none", "rotation_scale", "likely better", "failed: RuntimeError"))
-    minus = "\N{MINUS SIGN}"
-    ends = re.findall(rf"[+{minus}]?\d\.\d\d([^\d\s.{minus}+]+)[+{minus}]?\d\.\d\d", text)
-    assert set(ends) == {"\N{HORIZONTAL ELLIPSIS}"}
-    assert ("Brier" in text.partition("n: seeds")[0]) == whole
-    assert lines[-1] == f"page: {report.folder / 'index.html'}"

@@ -15,7 +15,7 @@ from stnlab.reports.options import DEFAULT, Options
 from stnlab.reports.papers import read_papers
 from stnlab.reports.pivot import grid
 from stnlab.reports.study import Report, read_study
-from stnlab.reports.tables import print_table, to_csv, to_markdown
+from stnlab.reports.tables import print_grid, print_table, to_csv, to_markdown
 from stnlab.runs.files import remove_unfinished, write_bytes
 
 __all__ = ["Options", "Report", "print_report", "read_study", "write_report"]
@@ -68,11 +68,14 @@ def _check_output(folder: Path) -> None:
         raise StnlabError(f"output={folder}: is no report and not empty; name a new folder")
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
-    """The table, the findings and where the page is, for the terminal."""
+def print_report(report: Report, console: Console | None = None, options: Options = DEFAULT) -> None:
+    """The grids that were asked for, the table, the findings and where the page is, for the terminal."""
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PIPED)
+    if options.lays_out and (layout := grid(report, options)):
+        for name in options.measures:
+            print_grid(report, layout, measure_called(name), console)
     print_table(report, console)
     for sentence in report.beside.summaries if report.beside else ():
         console.print(sentence, markup=False, highlight=False)

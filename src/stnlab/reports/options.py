@@ -33,6 +33,11 @@ class Options:
     runs: bool = False
     pdf: bool = False
 
+    @property
+    def lays_out(self) -> bool:
+        """Whether the user said what to show of which cells where."""
+        return bool(self.rows or self.columns) or self.measures != DEFAULT_MEASURES
+
 
 DEFAULT = Options()
 KEYS = ("rows", "columns", "measures", "baseline", "cells", "papers", "output")

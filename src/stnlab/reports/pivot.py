@@ -44,8 +44,8 @@ class Grid:
 
 
 def grid(report: Report, options: Options) -> Grid | None:
-    """As asked for; else the fullest that is compact, None if there is none. What varies and is not named goes into
-    rows. Raises StnlabError for a name that does not vary."""
+    """As asked for; else the fullest that is compact. If there is none, None, or one column of the measures that were
+    asked for. What varies and is not named goes into rows. Raises StnlabError for a name that does not vary."""
     named = [*options.rows, *options.columns]
     for name in named:
         if name not in report.columns:
@@ -59,7 +59,8 @@ def grid(report: Report, options: Options) -> Grid | None:
         return _laid_out(report.rows, list(options.rows), rest)
     if options.rows:
         return _laid_out(report.rows, list(options.rows), [])
-    return _chosen(report)
+    chosen = _chosen(report)
+    return _laid_out(report.rows, report.columns, []) if chosen is None and options.lays_out else chosen
 
 
 def _chosen(report: Report) -> Grid | None:

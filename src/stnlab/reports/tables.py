@@ -223,6 +223,22 @@ def print_table(report: Report, console: Console) -> None:
         console.print(Text(f"{len(problems) - MOST_PROBLEMS} more such runs are on the page.", style="red"))
 
 
+def print_grid(report: Report, grid: Grid, measure: Measure, console: Console) -> None:
+    """One measure laid out in rows and columns, as on the page."""
+    across = f", columns: {', '.join(grid.across)}" if grid.across else ""
+    title = Text(f"study {report.name}: {measure.heading}{across}", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for name in grid.down:
+        table.add_column(Text(name.replace(".", ".\n")), overflow="fold", min_width=5)
+    for column in grid.columns:
+        table.add_column(Text(" ".join(column) or measure.heading), justify="right")
+    for row, places in grid_texts(report, grid, measure):
+        below = [place.inside.replace("; ", "\n") for place in places]
+        shown = [_two_lines(place.value, inside, place.best) for place, inside in zip(places, below, strict=True)]
+        table.add_row(*map(Text, row), *shown)
+    console.print(table)
+
+
 def _table(report: Report, names: Sequence[str]) -> Table:
     """The results, of NUMBERS those named; as tight as can be if that is not all."""
     tight = len(names) < len(NUMBERS)
