@@ -96,10 +96,13 @@ def _finish(runs: Path, count: int) -> RunDirectory:
     return first
 
 
-def seconds_of(arguments: Sequence[str]) -> float:
-    """Of this Python with these arguments, from the command to its end. Raises CalledProcessError if it fails."""
+def seconds_of(arguments: Sequence[str], **variables: str) -> float:
+    """Of this Python with these arguments, from the command to its end. Raises CalledProcessError if it fails.
+
+    variables: of its environment, beside those of this process.
+    """
     paths = [str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), **variables}
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True)
     return time.perf_counter() - start

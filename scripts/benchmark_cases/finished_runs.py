@@ -1,6 +1,7 @@
 """`time_to_error`: images seen until the error of Jaderberg et al. (2015), Table 1, from runs that are finished."""
 
 import json
+import math
 from pathlib import Path
 from statistics import mean
 
@@ -33,7 +34,10 @@ def _fits(run: RunDirectory, placement: str) -> bool:
 
 
 def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparison:
-    """By the runs that differ in nothing but their seed; of several such sets that with the least validation error."""
+    """By the runs that differ in nothing but their seed; of several such sets that with the least validation error.
+
+    One that trained on the validation images, too, has none: it counts where there is no other.
+    """
     name = f"time_to_error {'ST-CNN' if placement == 'input' else 'CNN'}, R"
     alike: dict[str, dict[int, RunDirectory]] = {}
     for run in runs:
@@ -44,7 +48,7 @@ def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparis
         found = max((len(seeds) for seeds in alike.values()), default=0)
         command = MISSING.format(study=study.name, choices=CHOICES[placement])
         return Comparison(name, "images", None, None, note=f"{found} of {SEEDS} seeds are there; missing: {command}")
-    chosen = min(enough, key=lambda same: mean(run.metrics["val/error"] for run in same))
+    chosen = min(enough, key=lambda same: mean(run.metrics.get("val/error", math.inf) for run in same))
     error, seen = mean(run.metrics["test/error"] for run in chosen), int(chosen[0].info["images_seen"])
     reached = error <= PRINTED[placement]
     note = f"error {error:.2%} of {len(chosen)} seeds, printed {PRINTED[placement]:.1%}"

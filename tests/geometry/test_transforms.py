@@ -64,6 +64,12 @@ def test_zero_is_exactly_the_identity(transform: Transform):
         assert torch.equal(warp.homogeneous(), torch.eye(3).expand(3, 3, 3))
 
 
+@each_family
+def test_no_sample_makes_no_map(transform: Transform):
+    """As a process's share of a batch may be."""
+    assert transform(torch.zeros(0, transform.parameters)).grid(4, 5).shape == (0, 4, 5, 2)
+
+
 def test_numbers_of_parameters():
     assert [family.parameters for family in FAMILIES] == [0, 2, 1, 1, 2, 4, 3, 6, 8, 18]
     assert ThinPlate().parameters == 32

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from stnlab.reports import Options, print_report, write_report
+from stnlab.reports import Options, print_report, wording, write_report
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,19 @@ def test_what_was_asked_for_is_laid_out_in_the_terminal_too(report, asked, heads
     assert titles == heads
     if "test/nll" in asked.get("measures", ()):
         assert all(f"{row.cell.mean('nll'):.3f}" in out.getvalue() for row in report.rows if row.cell.finished)
+
+
+def test_a_grid_too_wide_is_laid_out_in_blocks_that_cut_no_number(make_study):
+    data = [f"mnist_of_a_long_name_{letter}" for letter in "abcdef"]
+    plans = [{"placement": "none", "data": one} for one in data]
+    plans += [{"placement": "input", "transform": "affine", "data": one} for one in data]
+    options = Options(rows=("placement",), columns=("data",))
+    report, out = write_report(make_study(*plans), options), io.StringIO()
+    print_report(report, Console(file=out, width=80, force_terminal=True, color_system=None), options)
+    grids = out.getvalue().partition("ECE %, columns")[0]
+    assert max(map(len, grids.splitlines())) <= 80
+    spans = [wording.span(row.error.low, row.error.high) for row in report.rows]
+    assert all(text.replace(" to ", "\N{HORIZONTAL ELLIPSIS}") in grids for text in (*data, *spans))
 
 
 def test_measures_are_shown_where_no_grid_is_compact(make_study):

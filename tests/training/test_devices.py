@@ -87,20 +87,36 @@ ON_A_GPU += ["sampler=antialiased", "backbone=timm backbone.name=resnet18 locali
 
 @pytest.mark.parametrize("choices", ON_A_GPU)
 def test_on_a_gpu_nothing_meets_a_tensor_of_the_cpu(choices: str, mnist_root: Path):
-    """Tensors without values, on a GPU that is not there: torch refuses an operation on two devices all the same."""
+    """Tensors without values, on a GPU that is not there: torch refuses an operation on two devices all the same, but
+    for one that `NoTableOfTheCpu` refuses."""
     small = ["recipe.batch_size=8", "data.train_size=64", "data.validation_size=16", "data.test_size=16"]
     parts = build_components(compose("train", [*small, f"data.root={mnist_root}", *choices.split()]))
     parts.data.prepare_data()
     gpu = torch.device("cuda", 0)
-    with FakeTensorMode(allow_non_fake_inputs=True):  # what is made once, on the CPU, is moved
+    with FakeTensorMode(allow_non_fake_inputs=True), NoTableOfTheCpu():  # what is made once, on the CPU, is moved
         parts.data.setup(device=gpu)
         batch = parts.data.distort(next(iter(parts.data.loader("train"))))
         network = on_device(parts.module.network, gpu)
         prediction = network(batch.image)
-        arrays = geometry_arrays(batch, prediction) | {"logits": prediction.logits, "image": batch.image}
+        arrays = geometry_arrays(batch, prediction) | batch.pose_parameters
+        arrays |= {"logits": prediction.logits, "image": batch.image, "label": batch.label, "index": batch.index}
         assert {tensor.device for tensor in (*arrays.values(), *prediction.views)} == {gpu}
         ViewSums().update(prediction, batch.label, parts.data)
-        RunningMetrics().note(prediction.logits.sum(), prediction.logits, batch.label)
+        metrics = RunningMetrics()
+        metrics.note(prediction.logits.sum(), prediction.logits, batch.label)
+        metrics.fold()
+        assert metrics.right[0].device == gpu
+
+
+class NoTableOfTheCpu(TorchDispatchMode):
+    """Raises where a tensor of the CPU is indexed by one of a GPU, which tensors without values allow."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.name().startswith("aten::index"):
+            rows = args[1] if isinstance(args[1], list | tuple) else [args[2]]
+            indexed = {row.device.type for row in rows if isinstance(row, torch.Tensor)}
+            assert args[0].device.type != "cpu" or indexed <= {"cpu"}, func
+        return func(*args, **(kwargs or {}))
 
 
 def on_device(network: Network, device: torch.device) -> Network:

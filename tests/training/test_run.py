@@ -1,6 +1,5 @@
 import json
 import multiprocessing
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from stnlab.evaluation.calibration import measure
 from stnlab.models.network import Network
 from stnlab.runs.directory import RunDirectory
 from stnlab.training import classifier
-from stnlab.training.devices import COMPILERS
+from stnlab.training.devices import missing_compiler
 from stnlab.training.recorder import Recorder
 from stnlab.training.run import train_run
 
@@ -281,14 +280,25 @@ def test_other_precisions_train_and_say_so(train: Train, precision: str):
     assert run.metrics["test/error"] < 0.9
 
 
-@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler")
-def test_compiled_steps_train_as_plain_ones_do(train: Train, monkeypatch: pytest.MonkeyPatch):
-    options = ["trainer.precision=64-true", "recipe.epochs=1", "data.train_size=512"]
+@pytest.mark.parametrize(
+    ("accelerator", "mode", "accumulated"),
+    [("cpu", "default", 2), ("gpu", "reduce-overhead", 1), ("gpu", "reduce-overhead", 2)],
+)
+def test_compiled_steps_train_as_plain_ones_do(
+    accelerator: str, mode: str, accumulated: int, train: Train, monkeypatch: pytest.MonkeyPatch
+):
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    if missing := missing_compiler(accelerator == "gpu"):
+        pytest.skip(missing)
+    options = ["trainer.precision=64-true", "recipe.epochs=2", "data.train_size=200", "recipe.batch_size=64"]
+    options += [f"trainer.accelerator={accelerator}", f"+trainer.accumulate_grad_batches={accumulated}"]
     plain = train(*options)
     monkeypatch.setattr(Network, "forward", graph_only(Network.forward))
-    compiled = train(*options, "trainer.compile=default")
+    compiled = train(*options, f"trainer.compile={mode}")
     assert compiled.path != plain.path
-    assert compiled.history[0]["train/loss"] == pytest.approx(plain.history[0]["train/loss"], rel=1e-6)
+    losses = [[row["train/loss"] for row in run.history] for run in (compiled, plain)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert compiled.metrics["test/nll"] == pytest.approx(plain.metrics["test/nll"], rel=1e-6)
 
 

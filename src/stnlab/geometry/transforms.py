@@ -228,7 +228,7 @@ class ThinPlate(Transform):
 
     def __call__(self, theta: Tensor, aspect: float = 1.0) -> PointMap:
         displacements = _bounded(_full(theta), self.max_shift)
-        return ThinPlateMap(displacements.reshape(len(theta), -1, 2), self.plate)
+        return ThinPlateMap(displacements.reshape(-1, self.parameters // 2, 2), self.plate)
 
 
 def similarity(angle: Tensor, scale: Tensor, x: Tensor, y: Tensor, aspect: float = 1.0) -> Tensor:

@@ -224,19 +224,33 @@ def print_table(report: Report, console: Console) -> None:
 
 
 def print_grid(report: Report, grid: Grid, measure: Measure, console: Console) -> None:
-    """One measure laid out in rows and columns, as on the page."""
+    """One measure laid out in rows and columns, as on the page; in several blocks of columns if they are too wide."""
     across = f", columns: {', '.join(grid.across)}" if grid.across else ""
-    title = Text(f"study {report.name}: {measure.heading}{across}", style="bold")
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    console.print(Text(f"study {report.name}: {measure.heading}{across}", style="bold"))
+    numbers, width = list(range(len(grid.columns))), console.options.update(max_width=1000)
+    while numbers:
+        count = len(numbers)
+        while count > 1:
+            block = _grid_block(report, grid, measure, numbers[:count])
+            if console.measure(block, options=width).maximum <= console.width:
+                break
+            count -= 1
+        console.print(_grid_block(report, grid, measure, numbers[:count]))
+        numbers = numbers[count:]
+
+
+def _grid_block(report: Report, grid: Grid, measure: Measure, numbers: Sequence[int]) -> Table:
+    """The columns of these numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in grid.down:
         table.add_column(Text(name.replace(".", ".\n")), overflow="fold", min_width=5)
-    for column in grid.columns:
-        table.add_column(Text(" ".join(column) or measure.heading), justify="right")
+    for number in numbers:
+        table.add_column(Text(" ".join(grid.columns[number]) or measure.heading), justify="right", no_wrap=True)
     for row, places in grid_texts(report, grid, measure):
-        below = [place.inside.replace("; ", "\n") for place in places]
-        shown = [_two_lines(place.value, inside, place.best) for place, inside in zip(places, below, strict=True)]
+        chosen = [places[number] for number in numbers]
+        shown = [_two_lines(place.value, place.inside.replace("; ", "\n"), place.best) for place in chosen]
         table.add_row(*map(Text, row), *shown)
-    console.print(table)
+    return table
 
 
 def _table(report: Report, names: Sequence[str]) -> Table:

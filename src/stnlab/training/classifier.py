@@ -77,7 +77,7 @@ class Classifier(pl.LightningModule):
             torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self._training_logits(batch.image)
+        logits = self._training_logits(batch.image, first=batch_idx % self.trainer.accumulate_grad_batches == 0)
         loss = _summed_cross_entropy(logits, batch.label)
         self.train_metrics.note(loss.detach(), logits.detach(), batch.label)
         self.divergence.watch(loss.detach(), self.global_step)
@@ -161,11 +161,13 @@ class Classifier(pl.LightningModule):
         batches = math.ceil(len(self._data.rows["train"]) / self._data.batch_size)
         return math.ceil(batches / self.trainer.accumulate_grad_batches)
 
-    def _training_logits(self, image: Tensor) -> Tensor:
+    def _training_logits(self, image: Tensor, first: bool) -> Tensor:
+        """first: of the batches whose gradients make one step."""
         if self._compiled is None:
             prediction: Prediction = self(image)
             return prediction.logits
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        if first:  # later ones add to gradients that a CUDA graph has made, and that a new step would overwrite
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return self._compiled(image.to(self.dtype)).clone()  # a CUDA graph's next run overwrites what it returned
 
     def _plan_validation(self) -> None:

@@ -5,6 +5,7 @@ import itertools
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +24,6 @@ Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]
 Compile = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """torch.compile's own modes; `reduce-overhead` and `max-autotune` replay CUDA graphs on a GPU."""
-COMPILERS = ("g++", "clang++", "cl")
 OPTIONS: dict[str, Any] = {
     "_target_": str,
     "accelerator": Accelerator,
@@ -53,11 +53,6 @@ def check_options(trainer: dict[str, Any]) -> None:
     for name in ("accelerator", "devices", "precision"):
         if name not in trainer:
             raise StnlabError(f"trainer.{name}: is missing; give a value")
-    if trainer.get("compile") and not any(map(shutil.which, COMPILERS)):
-        raise StnlabError(
-            f"trainer.compile={trainer['compile']}: torch.compile needs a C++ compiler, and none of "
-            f"{', '.join(COMPILERS)} is here; install one, or give null"
-        )
 
 
 def check_devices(trainer: dict[str, Any]) -> int:
@@ -74,11 +69,25 @@ def check_devices(trainer: dict[str, Any]) -> int:
     on_gpu = accelerator != "cpu" and gpus > 0
     if trainer["precision"] == "16-mixed" and not on_gpu:
         raise StnlabError("trainer.precision=16-mixed: needs a GPU; on a CPU use bf16-mixed or 32-true")
+    if trainer.get("compile") and (missing := missing_compiler(on_gpu)):
+        raise StnlabError(f"trainer.compile={trainer['compile']}: {missing}; or give null")
     if devices == "auto":
         return gpus if on_gpu else 1
     if on_gpu and devices > gpus:
         raise StnlabError(f"trainer.devices={devices}: there are {gpus} GPUs here; give at most that")
     return int(devices)
+
+
+def missing_compiler(on_gpu: bool) -> str | None:
+    """What torch.compile lacks on this machine, in words: on a GPU a compiler of C (for Triton), else one of C++."""
+    usual = {"darwin": ["clang++"], "win32": ["cl"]}.get(sys.platform, ["g++"])
+    variable, usual, language = ("CC", ["gcc", "clang"], "C") if on_gpu else ("CXX", usual, "C++")
+    candidates = [os.environ[variable]] if os.environ.get(variable) else usual
+    if any(map(shutil.which, candidates)):
+        return None
+    return (
+        f"needs a {language} compiler, but {' or '.join(candidates)} is not here; install it, or name one in {variable}"
+    )
 
 
 def count_gpus() -> int:

@@ -54,7 +54,7 @@ def evaluate_run(run: RunDirectory, config: Config, own_folders: Sequence[Path] 
     files (None: where the run found them). own_folders: of the user's choices, whose classes the run may name. Raises
     StnlabError if it was tested on other images.
     """
-    if check_devices(config["trainer"]) > 1:
+    if check_devices(config["trainer"] | {"compile": None}) > 1:
         raise StnlabError(f"trainer.devices={config['trainer']['devices']}: an evaluation is one process; give 1")
     hide_notices()
     set_threads(config["trainer"]["threads"])

@@ -43,7 +43,8 @@ class Recorder(Checkpoint):
         self._saved = time.monotonic()
 
     def timings(self) -> dict[str, float | int]:
-        """What `run.json` says of the training so far; seconds exclude validation and start-up."""
+        """What `run.json` says of the training so far; seconds exclude validation and
+        start-up, but for what `trainer.compile` takes."""
         rate = self.images_seen / self.train_seconds if self.train_seconds else 0.0
         return {
             "epochs": len(self.rows),
