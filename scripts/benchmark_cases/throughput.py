@@ -57,11 +57,11 @@ def _epoch_seconds(mode: str) -> list[float]:
 def side_by_side() -> list[Comparison]:
     """Trainings of two epochs an hour, several at a time against one at a time: on one GPU, or on this CPU.
 
-    From the start of the first to the end of the last; what it takes until the first one starts is not counted.
+    Once. From the start of the first to the end of the last: what it takes until the first one starts is not counted.
     """
     cores = os.cpu_count() or 1
     at_once = [2, 4, 8] if torch.cuda.is_available() else [min(2, cores)]
-    rates = medians({jobs: lambda jobs=jobs: _runs_an_hour(jobs) for jobs in ("1", *map(str, at_once))}, REPEATS)
+    rates = medians({jobs: lambda jobs=jobs: _runs_an_hour(jobs) for jobs in ("1", *map(str, at_once))}, 1)
     return [Comparison(f"side by side, {jobs} at a time", "runs/h", rates[str(jobs)], rates["1"]) for jobs in at_once]
 
 

@@ -5,7 +5,7 @@ of a spatial transformer: Jaderberg et al. 2015.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,8 +40,7 @@ class Plate:
         system[:count] = features
         system[count:, :count] = features[:, count:].T
         self.solution = torch.linalg.inv(system)[:, :count].contiguous()
-        self._controls: dict[Kept, Tensor] = {}
-        self._solutions: dict[Kept, Tensor] = {}
+        self._moved: dict[tuple[str, *Kept], Tensor] = {}
         self._bases: dict[tuple[int, int, *Kept], Tensor] = {}
 
     # A tensor kept from an inference could not be used in training, so these leave that mode. Nor could one that a
@@ -49,19 +48,11 @@ class Plate:
 
     @_constant
     @torch.inference_mode(False)
-    def controls_as(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """[K, 2]."""
-        if (dtype, device) not in self._controls:
-            self._controls[dtype, device] = self.controls.to(device, dtype)
-        return self._controls[dtype, device]
-
-    @_constant
-    @torch.inference_mode(False)
-    def solution_as(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """[K + 3, K]."""
-        if (dtype, device) not in self._solutions:
-            self._solutions[dtype, device] = self.solution.to(device, dtype)
-        return self._solutions[dtype, device]
+    def moved(self, name: Literal["controls", "solution"], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """The control points [K, 2] or the solution [K + 3, K], there and so."""
+        if (name, dtype, device) not in self._moved:
+            self._moved[name, dtype, device] = getattr(self, name).to(device, dtype)
+        return self._moved[name, dtype, device]
 
     @_constant
     @torch.inference_mode(False)
@@ -87,8 +78,8 @@ class ThinPlateMap(PointMap):
         self.plate = plate
 
     def __call__(self, points: Tensor) -> Tensor:
-        dtype, device = self.displacements.dtype, self.displacements.device
-        controls, solution = self.plate.controls_as(dtype, device), self.plate.solution_as(dtype, device)
+        kind = self.displacements.dtype, self.displacements.device
+        controls, solution = self.plate.moved("controls", *kind), self.plate.moved("solution", *kind)
         features = plate_features(points, controls)
         # Sums, since features and weights cancel to small numbers: neither autocast nor TF32 may round them.
         weights = (solution[..., None] * self.displacements[:, None]).sum(2)
