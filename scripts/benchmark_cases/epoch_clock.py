@@ -1,16 +1,17 @@
 """A callback that times epochs, for `compile`."""
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
 
 
 class EpochClock(pl.Callback):
-    """Seconds of each epoch's steps, in `seconds` of the class: the device has ended them."""
+    """Seconds of each epoch's steps until the device has ended them, in `seconds`: of the class, since Hydra makes the
+    callbacks."""
 
-    seconds: list[float] = []  # noqa: RUF012  of all trainings of this process, whoever makes the callbacks
+    seconds: ClassVar[list[float]] = []
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.begun = _now()

@@ -5,6 +5,7 @@ import statistics
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -46,11 +47,8 @@ def _epoch_seconds(mode: str) -> list[float]:
     EpochClock.seconds.clear()
     clock = f"+callbacks.clock._target_={EpochClock.__module__}.{EpochClock.__name__}"
     size = [f"recipe.epochs={EPOCHS}", f"data.train_size={IMAGES}", f"trainer.compile={mode}", clock]
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= dict.fromkeys(CACHES, folder)
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, dict.fromkeys(CACHES, folder)):
         train_run(compose("train", [*ONE_EPOCH, *size, f"runs_dir={folder}"]))
-    for cache in CACHES:
-        del os.environ[cache]
     return list(EpochClock.seconds)
 
 
