@@ -140,6 +140,14 @@ def test_an_interrupted_epoch_goes_on_where_it_was(train: Train, monkeypatch: py
     assert np.array_equal(first.corners, second.corners)
 
 
+def test_a_profile_is_printed_and_changes_nothing_else(train: Train, caplog: pytest.LogCaptureFixture):
+    plain = train("recipe.epochs=1")
+    assert "training_step" not in caplog.text
+    profiled = train("recipe.epochs=1", "+trainer.profiler=simple", study="profiled")
+    assert "training_step" in caplog.text
+    assert profiled.metrics == plain.metrics
+
+
 def test_fresh_starts_over(train: Train):
     first = train()
     checkpoint = first.last_checkpoint.stat().st_mtime_ns

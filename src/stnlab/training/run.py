@@ -31,6 +31,7 @@ from stnlab.training.recorder import Recorder, WholeCheckpoints
 from stnlab.training.stopping import Stopper
 from stnlab.training.summary import summarise
 from stnlab.training.tracking import publish, tracked
+from stnlab.training.unprofiled import Unprofiled
 
 TORCHS_THREADS = torch.get_num_threads()
 
@@ -127,6 +128,7 @@ def build_trainer(
     recipe, accumulated = components.module.recipe, config["trainer"].get("accumulate_grad_batches", 1)
     check_devices(config["trainer"])
     options = {name: value for name, value in config["trainer"].items() if name not in ("threads", "compile")}
+    options["profiler"] = options.get("profiler") or Unprofiled()
     chosen = [build(node, f"callbacks.{name}", **given) for name, node in config["callbacks"].items()]
     loggers = [build(node, f"logger.{name}", **given) for name, node in config["logger"].items()]
     hide_notices()

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from stnlab.data.batch import Batch
 from stnlab.data.module import ImageData
@@ -30,25 +29,30 @@ class GradientNorms:
     def __init__(self, network: Network) -> None:
         localizer = [parameter for _, parameters in network.localizer_parameters() for parameter in parameters]
         groups = zip(GRADIENTS, (localizer, network.classifier_parameters()), strict=True)
-        self._groups = {name: parameters for name, parameters in groups if parameters}
+        self._groups = {name: len(parameters) for name, parameters in groups if parameters}
+        self._parameters = [*localizer, *network.classifier_parameters()]
         self._waiting: list[Tensor] = []
         self._sums: dict[str, tuple[float, float]] = {}
 
     def update(self) -> None:
-        """After the backward pass of a step."""
-        norms = []
-        for parameters in self._groups.values():
-            norm = get_total_norm([one.grad for one in parameters if one.grad is not None])
-            norms.append(norm.to(parameters[0].device))  # without a gradient (sampler.mode=nearest) it is on the CPU
-        self._waiting.append(torch.stack(norms))
+        """After the backward pass of a step: one operation for all parameters; their groups can wait."""
+        # With sampler.mode=nearest localizers have no gradient.
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in self._parameters]
+        self._waiting.append(torch.stack(torch._foreach_norm(gradients)))
 
     def fold(self) -> None:
         """Add what waits, step by step, so that it does not matter when."""
         waiting, self._waiting = self._waiting, []
-        for norms in torch.stack(waiting).tolist() if waiting else ():
-            for name, norm in zip(self._groups, norms, strict=True):
-                total, steps = self._sums.get(name, (0.0, 0.0))
-                self._sums[name] = (total + norm, steps + 1) if math.isfinite(norm) else (total, steps)
+        if not waiting:
+            return
+        squares = torch.stack(waiting).double().square().split_with_sizes(list(self._groups.values()), dim=1)
+        norms = torch.stack([group.sum(1).sqrt() for group in squares]).tolist()
+        for name, steps in zip(self._groups, norms, strict=True):
+            total, count = self._sums.get(name, (0.0, 0.0))
+            finite = [norm for norm in steps if math.isfinite(norm)]
+            for norm in finite:
+                total += norm
+            self._sums[name] = (total, count + len(finite))
 
     def state(self) -> dict[str, Tensor]:
         """[2] for each group, the sum of its norms and the steps so far, the same in every process."""
