@@ -14,10 +14,11 @@ import torch
 from hydra.core.utils import JobReturn
 
 from stnlab import resume, status, sweeps
-from stnlab.compose import compose_jobs, to_config
+from stnlab.compose import compose, compose_jobs, to_config
 from stnlab.errors import StnlabError
 from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
+from stnlab.runs.identity import normalise
 from stnlab.runs.plan import Planned, change_plan, read_plan
 from stnlab.train import main, train
 from stnlab.training import devices
@@ -300,17 +301,21 @@ def test_a_killed_process_fails_its_own_job_only(tmp_path: Path, capfd: pytest.C
 
 
 def test_sigterm_to_a_sweep_reaches_the_jobs_side_by_side(tmp_path: Path):
-    long = ["recipe.steps=null", "recipe.epochs=9", "recipe.batch_size=1", "data.train_size=20000", "seed=0,1,2,3"]
-    sweep = ["-m", *QUICK, *long, "study=mine", "placement=none", "hydra/launcher=parallel", "hydra.launcher.n_jobs=2"]
-    command = subprocess.Popen(
-        [sys.executable, "-m", "stnlab.train", *sweep, "checkpoint_seconds=3"], stderr=subprocess.PIPE, text=True
-    )
-    while len(kept := list(tmp_path.glob("runs/mine/*/checkpoints/last.ckpt"))) < 2:
-        assert command.poll() is None
-        time.sleep(0.1)
-    told = time.time()
-    command.terminate()
-    _, said = command.communicate(timeout=100)
+    long = ["recipe.steps=null", "recipe.epochs=9", "recipe.batch_size=1", "data.train_size=20000"]
+    choices = [*QUICK, *long, "study=mine", "placement=none", "checkpoint_seconds=3"]
+    sweep = ["-m", *choices, "seed=0,1,2,3", "hydra/launcher=parallel", "hydra.launcher.n_jobs=3"]
+    elsewhere = RunDirectory.of(Path("runs/mine"), normalise(compose("train", [*choices, "seed=0"])))
+    with elsewhere.lock():  # one of the three waits for it, for which no time is given
+        command = subprocess.Popen(
+            [sys.executable, "-m", "stnlab.train", *sweep], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        while len(kept := list(tmp_path.glob("runs/mine/*/checkpoints/last.ckpt"))) < 2:
+            assert command.poll() is None
+            time.sleep(0.1)
+        told = time.time()
+        command.terminate()
+        printed, said = command.communicate(timeout=30)
+    assert "another process is training this run" in printed
     assert command.returncode == 130
     assert said.rstrip().endswith("interrupted: the same command goes on from the last checkpoint")
     assert all(path.stat().st_mtime > told for path in kept)

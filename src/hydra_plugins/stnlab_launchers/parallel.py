@@ -76,11 +76,12 @@ class Parallel(Launcher):
         from stnlab.command import leaving_at_sigterm
 
         def keep_the_step() -> None:
-            at_work = [run for run in runs if run is not None and run.busy]
-            for process in list(getattr(reusable_executor._executor, "_processes", None) or ()):
+            ours = list(getattr(reusable_executor._executor, "_processes", None) or ())
+            at_work = [run for run in runs if run is not None and run.busy_with(ours)]
+            for process in ours:
                 os.kill(process, signal.SIGTERM)
             deadline = time.monotonic() + PATIENCE
-            while any(run.busy for run in at_work) and time.monotonic() < deadline:
+            while any(run.busy_with(ours) for run in at_work) and time.monotonic() < deadline:
                 time.sleep(0.1)
 
         with leaving_at_sigterm(before=keep_the_step):

@@ -133,6 +133,10 @@ class RunDirectory:
         """Whether a process, of this machine or another, is at work on it. A lock does not outlive its process."""
         return lock.is_held(self.path)
 
+    def busy_with(self, processes: Collection[int]) -> bool:
+        """Whether one of these processes of this machine is at work on it."""
+        return lock.is_held_by(self.path, processes)
+
     @property
     def damaged(self) -> str | None:
         """In one line, why its `run.json` or, once it is done, what it has left behind cannot be read; None if it can.

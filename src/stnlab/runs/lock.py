@@ -12,9 +12,10 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -72,6 +73,12 @@ def is_held(folder: Path) -> bool:
         return True
     except PermissionError:  # somebody else's study, read only: nothing of ours is at work on it
         return False
+
+
+def is_held_by(folder: Path, processes: Collection[int]) -> bool:
+    """Whether one of these processes of this machine is at work in a folder."""
+    holder = _parsed(_read(folder / ".holder"))
+    return holder.get("host") == platform.node() and holder.get("pid") in processes and is_held(folder)
 
 
 def _claim(path: Path) -> str:
@@ -160,7 +167,13 @@ def _read(path: Path) -> str | None:
 
 def _host(holder: str | None) -> str:
     """The machine that a `.holder` names; empty if it is unreadable."""
+    return str(_parsed(holder).get("host", ""))
+
+
+def _parsed(holder: str | None) -> dict[str, Any]:
+    """What a `.holder` says; nothing if it is unreadable."""
     try:
-        return str(json.loads(holder or "")["host"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        found = json.loads(holder or "")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
