@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from stnlab.reports import Options, print_report, wording, write_report
+from stnlab.reports.options import DEFAULT_MEASURES
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,13 @@ def test_measures_are_shown_where_no_grid_is_compact(make_study):
     report = write_report(make_study({"placement": "none"}), Options(measures=("test/nll",)))
     (row,) = report.rows
     assert f"{row.cell.mean('nll'):.3f}" in (report.folder / "results.md").read_text().partition("error %")[0]
+
+
+def test_the_usual_measures_are_shown_in_a_grid_too_when_they_are_asked_for(make_study):
+    report, out = write_report(make_study({"placement": "none"}), usual := Options(measures=DEFAULT_MEASURES)), []
+    for options in (Options(), usual):
+        out.append(io.StringIO())
+        print_report(report, Console(file=out[-1], width=200), options)
+    alone, asked = (text.getvalue() for text in out)
+    assert asked.endswith(alone)
+    assert "error %" in asked.removesuffix(alone)

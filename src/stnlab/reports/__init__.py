@@ -37,8 +37,8 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
     report = read_study(studies, options.baseline, options.output)
     beside = beside_papers(report, papers)
     report = replace(report, beside=beside)
-    layout, measures = grid(report, options), [measure_called(name) for name in options.measures]
-    check_measures(report, options.measures)
+    layout, measures = grid(report, options), [measure_called(name) for name in options.shown]
+    check_measures(report, options.shown)
     from stnlab.reports.page import to_page
     from stnlab.reports.pictures import draw
     from stnlab.reports.run_page import write_run_pages
@@ -74,7 +74,7 @@ def print_report(report: Report, console: Console | None = None, options: Option
     if not console.is_terminal:
         console.width = max(console.width, PIPED)
     if options.lays_out and (layout := grid(report, options)):
-        for name in options.measures:
+        for name in options.shown:
             print_grid(report, layout, measure_called(name), console)
     print_table(report, console)
     for sentence in report.beside.summaries if report.beside else ():

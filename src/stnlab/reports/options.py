@@ -21,11 +21,11 @@ DEFAULT_MEASURES = ("test/error", "test/ece")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user wants to be different. rows, columns: empty is chosen automatically."""
+    """What the user wants to be different. rows, columns, measures: empty is chosen automatically."""
 
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-    measures: tuple[str, ...] = DEFAULT_MEASURES
+    measures: tuple[str, ...] = ()
     baseline: str | None = None
     cells: str | None = None
     papers: Path | None = None
@@ -36,7 +36,12 @@ class Options:
     @property
     def lays_out(self) -> bool:
         """Whether the user said what to show of which cells where."""
-        return bool(self.rows or self.columns) or self.measures != DEFAULT_MEASURES
+        return bool(self.rows or self.columns or self.measures)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The measures of the grid."""
+        return self.measures or DEFAULT_MEASURES
 
 
 DEFAULT = Options()
@@ -74,8 +79,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Path], Options]:
 
 def arguments(options: Options) -> list[str]:
     """What `parse` reads these from."""
-    lists = {"rows": options.rows, "columns": options.columns}
-    lists |= {"measures": options.measures} if options.measures != DEFAULT_MEASURES else {}
+    lists = {"rows": options.rows, "columns": options.columns, "measures": options.measures}
     said = [f"{key}={','.join(values)}" for key, values in lists.items() if values]
     single = {
         "baseline": options.baseline,
