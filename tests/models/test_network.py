@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -16,6 +17,7 @@ from stnlab.geometry.transforms import (
     Translation,
 )
 from stnlab.models.backbones import Backbone, cnn, fcn
+from stnlab.models.conv_net import conv_net
 from stnlab.models.localizers import conv, fc
 from stnlab.models.network import Image, Network, assemble
 from stnlab.models.placement import Site, at_input, deep, none, parallel, separate, shared, stacked
@@ -316,3 +318,24 @@ def test_each_transform_compiles_to_one_graph(transform: Transform):
 @pytest.mark.parametrize("sampler", [Sampler("bicubic", "reflection"), Sampler(antialias=True)])
 def test_each_sampler_compiles_to_one_graph(sampler: Sampler):
     check_one_graph(network(PLACEMENTS["input"], sampler=sampler))
+
+
+@pytest.mark.parametrize("placement", ["input", "shared2", "separate"])
+def test_compiled_steps_move_batch_norms_statistics_as_plain_ones_do(placement: str):
+    layers = [{"filters": filters, "kernel": 5, "norm": "batch", "pool": "max"} for filters in (6, 8)]
+    torch.manual_seed(0)
+    net = assemble(
+        Image((1, 28, 28), BACKGROUND),
+        lambda shape: conv_net(shape, 10, layers, units=[], dropout=0.0),
+        PLACEMENTS[placement],
+        Affine(),
+        lambda _, shape, outputs: conv(shape, outputs, channels=[4, 4], kernel=5, units=[8]),
+        1,
+    )
+    again, images = copy.deepcopy(net), torch.rand(4, 1, 28, 28)
+    plain = net.logits(images)
+    torch.compiler.reset()
+    torch.testing.assert_close(torch.compile(again.logits, fullgraph=True, backend="aot_eager")(images), plain)
+    buffers = dict(net.named_buffers())
+    assert any(name.endswith("running_mean") for name in buffers)
+    torch.testing.assert_close(dict(again.named_buffers()), buffers)
