@@ -1,11 +1,13 @@
 """Sweeps that are taken up again: by resume, beside another process, and as status shows them."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -300,24 +302,39 @@ def test_a_killed_process_fails_its_own_job_only(tmp_path: Path, capfd: pytest.C
     assert "its process was killed" in done.stdout
 
 
-def test_sigterm_to_a_sweep_reaches_the_jobs_side_by_side(tmp_path: Path):
-    long = ["recipe.steps=null", "recipe.epochs=9", "recipe.batch_size=1", "data.train_size=20000"]
-    choices = [*QUICK, *long, "study=mine", "placement=none", "checkpoint_seconds=3"]
-    sweep = ["-m", *choices, "seed=0,1,2,3", "hydra/launcher=parallel", "hydra.launcher.n_jobs=3"]
+def test_sigterm_to_a_sweep_lets_each_job_at_work_finish_its_step(tmp_path: Path):
+    (tmp_path / "slow.py").write_text(
+        "import time, pytorch_lightning as pl\n"
+        "class Slow(pl.Callback):\n"
+        "    def on_train_batch_end(self, *_): time.sleep(0.5)\n"
+    )
+    choices = [*QUICK, "recipe.steps=500", "study=mine", "placement=none", "checkpoint_seconds=2"]
+    choices += ["+callbacks.slow._target_=slow.Slow"]
+    # Of four processes two train, one waits for a run, for which no time is given, and one has nothing to do.
+    sweep = ["-m", *choices, "seed=0,1,2", "hydra/launcher=parallel", "hydra.launcher.n_jobs=4"]
     elsewhere = RunDirectory.of(Path("runs/mine"), normalise(compose("train", [*choices, "seed=0"])))
-    with elsewhere.lock():  # one of the three waits for it, for which no time is given
+    printed, said = tmp_path / "printed", tmp_path / "said"
+    with elsewhere.lock(), printed.open("w") as out, said.open("w") as err:
         command = subprocess.Popen(
-            [sys.executable, "-m", "stnlab.train", *sweep], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "stnlab.train", *sweep],
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
-        while len(kept := list(tmp_path.glob("runs/mine/*/checkpoints/last.ckpt"))) < 2:
-            assert command.poll() is None
-            time.sleep(0.1)
-        told = time.time()
-        command.terminate()
-        printed, said = command.communicate(timeout=30)
-    assert "another process is training this run" in printed
+        try:
+            while len(kept := list(tmp_path.glob("runs/mine/*/checkpoints/last.ckpt"))) < 2:
+                assert command.poll() is None
+                time.sleep(0.1)
+            told = time.time()
+            command.terminate()
+            command.wait(timeout=30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(command.pid, signal.SIGKILL)
+    assert "another process is training this run" in printed.read_text()
     assert command.returncode == 130
-    assert said.rstrip().endswith("interrupted: the same command goes on from the last checkpoint")
+    assert said.read_text().rstrip().endswith("interrupted: the same command goes on from the last checkpoint")
     assert all(path.stat().st_mtime > told for path in kept)
     runs = [RunDirectory(path.parents[1]) for path in kept]
     assert {run.state for run in runs} == {"running"}

@@ -14,7 +14,10 @@ PRINTED = {"none": 0.012, "input": 0.007}
 PAPERS_IMAGES = 150_000 * 256
 RECIPES = ("fast", "fast_long", "fast_longer")
 PARAMETERS, TOLERANCE, SEEDS = 400_000, 0.1, 3
-MISSING = "python -m stnlab.train -m recipe=fast_longer seed=0,1,2 study={study} {choices}"
+MISSING = (
+    "python -m stnlab.train -m recipe=fast_longer recipe.epochs=32 data.validation_size=0 seed=0,1,2 "
+    "study={study} {choices}"
+)
 CHOICES = {"none": "placement=none backbone=cnn_400k", "input": "placement=input transform=affine backbone=st_cnn_400k"}
 
 

@@ -34,6 +34,15 @@ def test_a_living_process_of_another_machine_is_left_alone(tmp_path: Path, other
     assert other.read_text() == before
 
 
+def test_the_holder_is_a_process_of_this_machine_or_of_none(tmp_path: Path, other: Path):
+    assert lock.holder_here(tmp_path) is None
+    other.unlink()
+    assert lock.holder_here(tmp_path) is None
+    with lock.held(tmp_path):
+        assert lock.holder_here(tmp_path) == os.getpid()
+    assert lock.holder_here(tmp_path) is None
+
+
 @pytest.mark.parametrize("seconds", [-2 * lock.DEAD, 1e6], ids=["without a sign of life", "before the clock went back"])
 def test_a_dead_process_of_another_machine_is_taken_over(tmp_path: Path, other: Path, seconds: float):
     os.utime(other, times=(time.time() + seconds,) * 2)

@@ -181,6 +181,18 @@ def test_gradient_norms_are_the_means_of_the_steps(mnist_root: Path):
     assert norms.collect() == {}
 
 
+def test_a_gradient_that_is_missing_is_zero_and_one_that_is_infinite_is_left_out(mnist_root: Path):
+    network = build_components(compose("train", [*SMALL, f"data.root={mnist_root}"])).module.network
+    norms, (first, *others) = GradientNorms(network), network.classifier_parameters()
+    first.requires_grad_(False)
+    for factor in (1.0, float("inf")):
+        for one in others:
+            one.grad = factor * torch.ones_like(one)
+        norms.update()
+    count = sum(one.numel() for one in others)
+    assert norms.collect() == pytest.approx({"health/grad_localizer": 0.0, "health/grad_classifier": count**0.5})
+
+
 def test_the_worst_transformer_is_the_one_that_moves_least():
     found = {"theta_spread/0": 3.0, "theta_spread/1": 0.1, "theta_drift/0": 1.0, "theta_drift/1": 2.0, "collapsed": 0.0}
     assert worst(found) == {"health/theta_spread": 0.1, "health/theta_drift": 2.0, "health/collapsed": 0.0}

@@ -140,10 +140,11 @@ def test_an_interrupted_epoch_goes_on_where_it_was(train: Train, monkeypatch: py
     assert np.array_equal(first.corners, second.corners)
 
 
-def test_a_profile_is_printed_and_changes_nothing_else(train: Train, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("profiler", ["simple", "advanced"])
+def test_a_profile_is_printed_and_changes_nothing_else(train: Train, caplog: pytest.LogCaptureFixture, profiler: str):
     plain = train("recipe.epochs=1")
     assert "training_step" not in caplog.text
-    profiled = train("recipe.epochs=1", "+trainer.profiler=simple", study="profiled")
+    profiled = train("recipe.epochs=1", f"+trainer.profiler={profiler}", study="profiled")
     assert "training_step" in caplog.text
     assert profiled.metrics == plain.metrics
 

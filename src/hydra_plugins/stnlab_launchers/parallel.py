@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
@@ -49,7 +50,7 @@ class Parallel(Launcher):
         # the processes of an earlier sweep of this interpreter work in its folder, with its environment
         get_reusable_executor(reuse=True).shutdown(wait=True)
         self.config, self.hydra_context = config, hydra_context
-        self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.inner.setup(hydra_context=hydra_context, task_function=_surviving(task_function), config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from stnlab.sweeps import launch_unfinished
@@ -70,20 +71,37 @@ class Parallel(Launcher):
     def _launch(
         self, jobs: Sequence[Sequence[str]], first: int, runs: "Sequence[RunDirectory | None]"
     ) -> Sequence[JobReturn]:
-        """SIGTERM is passed on: joblib's processes would outlive this one, or be killed in the middle of a step."""
+        """SIGTERM is passed on to the processes that train: they would outlive this one, or be killed in the middle of
+        a step. Not to those that wait: if one of them dies, joblib kills the others."""
         from joblib.externals.loky import reusable_executor
 
         from stnlab.command import leaving_at_sigterm
 
         def keep_the_step() -> None:
-            ours = list(getattr(reusable_executor._executor, "_processes", None) or ())
-            at_work = [run for run in runs if run is not None and run.busy_with(ours)]
-            for process in ours:
-                os.kill(process, signal.SIGTERM)
+            ours = set(getattr(reusable_executor._executor, "_processes", None) or ())
+            at_work = {run: run.trained_by or 0 for run in runs if run is not None and run.trained_by in ours}
+            for process in at_work.values():
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
             deadline = time.monotonic() + PATIENCE
-            while any(run.busy_with(ours) for run in at_work) and time.monotonic() < deadline:
+            while time.monotonic() < deadline and any(
+                run.trained_by == process and run.busy for run, process in at_work.items()
+            ):
                 time.sleep(0.1)
 
         with leaving_at_sigterm(before=keep_the_step):
             returned: Sequence[JobReturn] = self.inner.launch(jobs, first)
         return returned
+
+
+def _surviving(task: TaskFunction) -> TaskFunction:
+    """A job whose process lives on when SIGTERM comes before the first step or after the last, when nothing handles it
+    yet or any more."""
+
+    def job(config: DictConfig) -> Any:
+        from stnlab.command import leaving_at_sigterm
+
+        with leaving_at_sigterm():
+            return task(config)
+
+    return job

@@ -69,7 +69,7 @@ def _check_output(folder: Path) -> None:
 
 
 def print_report(report: Report, console: Console | None = None, options: Options = DEFAULT) -> None:
-    """The grids, if rows, columns or other measures were asked for; the table, the findings and where the page is."""
+    """The grids, if rows, columns or measures were asked for; the table, the findings and where the page is."""
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PIPED)

@@ -9,7 +9,7 @@ from stnlab.errors import StnlabError, nearest
 USAGE = "python -m stnlab.report runs/<study> [more studies] [rows=placement columns=data] [baseline=placement=none]"
 HELP = """\
 rows, columns   what varies and is laid out in rows and columns, like rows=placement,transform columns=data
-measures        what the grid shows, names of metrics.json: measures=test/error,test/ece,invariance/rotation/accuracy
+measures        names of metrics.json for the grid: measures=invariance/rotation/accuracy (default test/error,test/ece)
 baseline        the cell that others are compared with, like placement=deep,placement.depth=1 (default placement=none)
 cells           whose figures are drawn: cells=placement=input, or cells=all (default: baselines and best, 12 in all)
 papers          a folder of your own: <paper>/published.yaml and claims.yaml, as in stnlab/reports/papers

@@ -133,9 +133,10 @@ class RunDirectory:
         """Whether a process, of this machine or another, is at work on it. A lock does not outlive its process."""
         return lock.is_held(self.path)
 
-    def busy_with(self, processes: Collection[int]) -> bool:
-        """Whether one of these processes of this machine is at work on it."""
-        return lock.is_held_by(self.path, processes)
+    @property
+    def trained_by(self) -> int | None:
+        """The process of this machine that is at work on it, or died of it."""
+        return lock.holder_here(self.path)
 
     @property
     def damaged(self) -> str | None:

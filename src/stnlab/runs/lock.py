@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,10 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-def is_held_by(folder: Path, processes: Collection[int]) -> bool:
-    """Whether one of these processes of this machine is at work in a folder."""
+def holder_here(folder: Path) -> int | None:
+    """The process of this machine that is at work in a folder, or died there."""
     holder = _parsed(_read(folder / ".holder"))
-    return holder.get("host") == platform.node() and holder.get("pid") in processes and is_held(folder)
+    return holder.get("pid") if holder.get("host") == platform.node() else None
 
 
 def _claim(path: Path) -> str:

@@ -53,8 +53,8 @@ class Classifier(pl.LightningModule):
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As any module, but for the name of the hook at work, which Lightning notes forty times a step: to ask each
-        time whether it is a parameter takes 0.2 ms."""
+        """As any module, but for the name of the hook at work, which Lightning notes forty times a step: asking each
+        time whether it is a parameter adds up to 0.2 ms."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:

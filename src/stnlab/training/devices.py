@@ -39,7 +39,7 @@ OPTIONS: dict[str, Any] = {
     "benchmark": bool | None,
     "detect_anomaly": bool,
     "sync_batchnorm": bool,
-    "profiler": Literal["simple", "advanced", "pytorch"] | None,
+    "profiler": Literal["simple", "advanced"] | None,
 }
 """What a configuration may say of `pytorch_lightning.Trainer`. What would skip data or tests is not among them."""
 

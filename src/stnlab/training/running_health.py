@@ -36,8 +36,8 @@ class GradientNorms:
 
     def update(self) -> None:
         """After the backward pass of a step: one operation for all parameters; their groups can wait."""
-        # With sampler.mode=nearest localizers have no gradient.
-        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in self._parameters]
+        # None where a parameter is frozen, or a localizer's with sampler.mode=nearest.
+        gradients = [one.new_zeros(()) if one.grad is None else one.grad for one in self._parameters]
         self._waiting.append(torch.stack(torch._foreach_norm(gradients)))
 
     def fold(self) -> None:
@@ -45,7 +45,7 @@ class GradientNorms:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        squares = torch.stack(waiting).double().square().split_with_sizes(list(self._groups.values()), dim=1)
+        squares = torch.stack(waiting).cpu().double().square().split_with_sizes(list(self._groups.values()), dim=1)
         norms = torch.stack([group.sum(1).sqrt() for group in squares]).tolist()
         for name, steps in zip(self._groups, norms, strict=True):
             total, count = self._sums.get(name, (0.0, 0.0))
