@@ -48,9 +48,11 @@ def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparis
         alike.setdefault(json.dumps(rest, sort_keys=True), {})[run.config["seed"]] = run
     enough = [list(seeds.values()) for seeds in alike.values() if len(seeds) >= SEEDS]
     if not enough:
-        found = max((len(seeds) for seeds in alike.values()), default=0)
-        command = MISSING.format(study=study.name, choices=CHOICES[placement])
-        return Comparison(name, "images", None, None, note=f"{found} of {SEEDS} seeds are there; missing: {command}")
+        found = max(alike.values(), key=len, default={})
+        lacking = [f"other seeds of {run.path}" for run in found.values()][:1]
+        command = lacking[0] if lacking else MISSING.format(study=study.name, choices=CHOICES[placement])
+        note = f"{len(found)} of {SEEDS} seeds are there; missing: {command}"
+        return Comparison(name, "images", None, None, note=note)
     chosen = min(enough, key=lambda same: mean(run.metrics.get("val/error", math.inf) for run in same))
     error, seen = mean(run.metrics["test/error"] for run in chosen), int(chosen[0].info["images_seen"])
     reached = error <= PRINTED[placement]
