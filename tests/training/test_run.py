@@ -1,4 +1,5 @@
 import json
+import logging
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -141,7 +142,12 @@ def test_an_interrupted_epoch_goes_on_where_it_was(train: Train, monkeypatch: py
 
 
 @pytest.mark.parametrize("profiler", ["simple", "advanced"])
-def test_a_profile_is_printed_and_changes_nothing_else(train: Train, caplog: pytest.LogCaptureFixture, profiler: str):
+def test_a_profile_is_printed_and_changes_nothing_else(
+    train: Train, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, profiler: str
+):
+    logger = logging.getLogger("pytorch_lightning.profilers.profiler")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    monkeypatch.setattr(logger, "disabled", True)  # as Hydra leaves all loggers at the start of a sweep's second job
     plain = train("recipe.epochs=1")
     assert "training_step" not in caplog.text
     profiled = train("recipe.epochs=1", f"+trainer.profiler={profiler}", study="profiled")
