@@ -71,7 +71,7 @@ def epoch() -> list[Comparison]:
                     "ours": lambda precision=precision: _our_rate(f"trainer.precision={precision}"),
                     "reference": lambda half=half: process.submit(_tutorial_rate, half).result(),
                 },
-                2 * REPEATS,  # single runs of either differ by a tenth
+                REPEATS,
             )
             compared = (f"epoch, {precision}", "images/s", rates["ours"], rates["reference"])
             found.append(Comparison(*compared, at_least=3))
