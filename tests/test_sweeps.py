@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +329,7 @@ def test_sigterm_to_a_sweep_lets_each_job_at_work_finish_its_step(tmp_path: Path
             command.terminate()
             command.wait(timeout=30)
         finally:
-            with suppress(ProcessLookupError):
+            if command.poll() is None:
                 os.killpg(command.pid, signal.SIGKILL)
     assert "another process is training this run" in printed.read_text()
     assert command.returncode == 130
