@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_cases import commands, finished_runs, sampling, throughput, training
+from benchmark_cases import commands, finished_runs, sampling, stacking, throughput, training
 from benchmark_cases.comparison import Comparison
 
 from stnlab.errors import StnlabError
@@ -35,6 +35,7 @@ CASES: dict[str, Callable[[], list[Comparison]]] = {
     "eval": training.evaluation,
     "compile": throughput.compiling,
     "side_by_side": throughput.side_by_side,
+    "stacked": stacking.stacked,
 }
 OF_RUNS = "time_to_error"
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "kornia", "hydra-core", "numpy")

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, stack_module_state
 
 from stnlab.models.backbones import cnn
 from stnlab.models.convolution import Conv2d, input_gradient
@@ -48,6 +49,19 @@ def test_gradients_of_gradients_and_half_precision_work():
     (found,) = torch.autograd.grad(output.float().sum(), single)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+
+
+def test_networks_stacked_by_torch_func_have_their_own_gradients():
+    alone = [Conv2d(1, 2, 3, padding=1).double() for _ in range(3)]
+    images = torch.rand(3, 4, 1, 5, 5, dtype=torch.float64, requires_grad=True)
+    weights, state = stack_module_state(alone)
+    outputs = torch.vmap(lambda own, none, image: functional_call(alone[0], (own, none), (image,)))(
+        weights, state, images
+    )
+    found = torch.autograd.grad(outputs.square().sum(), (images, weights["weight"]))
+    expected = torch.stack([layer(image) for layer, image in zip(alone, images, strict=True)]).square().sum()
+    in_images, *in_weights = torch.autograd.grad(expected, (images, *(layer.weight for layer in alone)))
+    torch.testing.assert_close(found, (in_images, torch.stack(in_weights)), rtol=0, atol=1e-12)
 
 
 def test_its_gradient_is_a_shifted_sum_of_the_kernels_columns():

@@ -57,11 +57,16 @@ def input_gradient(upstream: Tensor, weight: Tensor, margins: Margins) -> Tensor
 class _WithInputGradient(torch.autograd.Function):
     """The output of a convolution of a detached input, with the gradient in that input."""
 
+    generate_vmap_rule = True  # networks can be stacked by torch.func
+
     @staticmethod
-    def forward(ctx: Any, output: Tensor, input: Tensor, weight: Tensor, margins: Margins) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.margins = margins
+    def forward(output: Tensor, input: Tensor, weight: Tensor, margins: Margins) -> Tensor:
         return output.view_as(output)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Margins], output: Tensor) -> None:
+        _, _, weight, ctx.margins = inputs
+        ctx.save_for_backward(weight)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:

@@ -1,0 +1,105 @@
+"""`stacked`: do seeds of one configuration train faster as one network with stacked weights than one after another?"""
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+from torch.nn import functional as F
+
+from benchmark_cases.comparison import Comparison, medians
+from benchmark_cases.training import BATCH, DEVICE, NETWORK, wait
+from stnlab.compose import compose
+from stnlab.models.network import Network
+from stnlab.training.components import build_components
+
+WARM, STEPS, REPEATS = 3, 5, 5
+SEEDS = [4, 8, 16] if DEVICE.type == "cuda" else [2, 4]
+
+
+class Logits(nn.Module):
+    """What `functional_call` can call."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network.logits(image)
+
+
+class Stacked:
+    """So many networks, one batch and one optimiser each; or all as one, whose weights have a first axis of seeds."""
+
+    def __init__(self, seeds: int) -> None:
+        self.alone = [Logits(_network(seed)).to(DEVICE) for seed in range(seeds)]
+        self.weights, self.state = stack_module_state(copy.deepcopy(self.alone))
+        of_one = torch.vmap(lambda weights, state, image: functional_call(self.alone[0], (weights, state), (image,)))
+        self.logits = lambda image: of_one(self.weights, self.state, image)
+        self.optimizers = [_optimizer(network.parameters()) for network in self.alone]
+        self.optimizer = _optimizer(self.weights.values())
+        self.images = torch.randn(seeds, BATCH, 1, 28, 28, device=DEVICE)
+        self.labels = torch.randint(10, (seeds, BATCH), device=DEVICE)
+
+    def stacked_step(self) -> None:
+        self.optimizer.zero_grad()
+        logits = self.logits(self.images).flatten(0, 2)
+        (F.cross_entropy(logits, self.labels.flatten(), reduction="sum") / BATCH).backward()
+        self.optimizer.step()
+
+    def steps_alone(self) -> None:
+        for network, optimizer, image, label in zip(self.alone, self.optimizers, self.images, self.labels, strict=True):
+            optimizer.zero_grad()
+            F.cross_entropy(network(image).flatten(0, 1), label).backward()
+            optimizer.step()
+
+    def difference(self) -> float:
+        """Between the gradients of the last step, over their largest entry."""
+        alone = [dict(network.named_parameters()) for network in self.alone]
+        pairs = [
+            (weight.grad[row], one[name].grad) for name, weight in self.weights.items() for row, one in enumerate(alone)
+        ]
+        largest = max(float(single.abs().max()) for _, single in pairs)
+        return max(float((stacked - single).abs().max()) for stacked, single in pairs) / largest
+
+
+def stacked() -> list[Comparison]:
+    """Training steps a second of all seeds together. The note says by how much their first gradients differ."""
+    found = []
+    for seeds in SEEDS:
+        both = Stacked(seeds)
+        both.stacked_step()
+        both.steps_alone()
+        note = f"gradients differ by {both.difference():.0e}"
+        ways = {"stacked": both.stacked_step, "alone": both.steps_alone}
+        for step in ways.values():
+            _rate(step, WARM)
+        rates = medians({way: lambda step=step: _rate(step, STEPS) for way, step in ways.items()}, REPEATS)
+        compared = (f"stacked, {seeds} seeds", "steps/s", seeds * rates["stacked"], seeds * rates["alone"])
+        found.append(Comparison(*compared, note=note))
+    return found
+
+
+def _network(seed: int) -> Network:
+    """With some noise on its weights: views of the identity are read at pixel centres, where gradients jump."""
+    network = build_components(compose("train", [*NETWORK, f"seed={seed}"])).module.network
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.01 * torch.randn_like(weight))
+    return network
+
+
+def _optimizer(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=0.01)
+
+
+def _rate(step: Callable[[], None], steps: int) -> float:
+    """Calls a second."""
+    wait()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    wait()
+    return steps / (time.perf_counter() - start)
