@@ -92,7 +92,7 @@ class Recorder(Checkpoint):
         self._stop_clock()
         row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "images_seen": self.images_seen}
         for name in COLUMNS:
-            # An epoch cut short by recipe.steps has no validation; Lightning would still hold the last one's.
+            # Not every epoch is validated; Lightning would still hold what the last one found.
             if name in trainer.callback_metrics and (self._validated or name not in OF_VALIDATION):
                 row[name] = float(trainer.callback_metrics[name])
         self.rows.append(row)
