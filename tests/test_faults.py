@@ -1,5 +1,6 @@
 """Files that are damaged, disks that are full or read-only, jobs that fail: told in one line, and nothing is lost."""
 
+import io
 import random
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 import stnlab
 from stnlab import resume, status, sweeps
@@ -101,6 +103,31 @@ def test_a_damaged_state_is_told_and_can_be_removed(run: RunDirectory, content: 
         main(QUICK)
         assert run.info["images_seen"] == 600
         assert run.metrics == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.yaml", None), ("config.yaml", b""), ("config.yaml", b"{a: 1}\n"), ("metrics.csv", b"half")],
+)
+def test_one_damaged_run_hides_no_other_in_the_table(run: RunDirectory, name: str, content: bytes | None):
+    whole = run.path.with_name("whole")
+    shutil.copytree(run.path, whole)
+    run.update(state="failed", error="the power went")
+    (run.path / name).unlink()
+    if content is not None:
+        (run.path / name).write_bytes(content)
+    shown = io.StringIO()
+    Console(file=shown, width=400).print(status.table(run.path.parent, status.look(run.path.parent)))
+    assert "1 done, 1 damaged" in shown.getvalue()
+    assert "test error" in shown.getvalue()
+
+
+def test_a_run_of_which_nothing_says_what_trains_it_is_told(run: RunDirectory):
+    run.update(state="failed", overrides=None)
+    (run.path.parent / "plan.json").unlink(missing_ok=True)
+    left, lost = resume.unfinished(run.path.parent)
+    assert (left, len(lost)) == ({}, 1)
+    assert f"{run.path}: its run.json says nothing of what trains it" in lost[0]
 
 
 @pytest.mark.parametrize("how", ["truncated", "garbage", "one bit", "other weights", "no checkpoint"])
@@ -197,8 +224,9 @@ def test_a_full_disk_and_a_read_only_one(
     assert "Traceback" not in said.out + said.err
     disk("size=50m")
     main(sweep)
-    first, _ = find_runs(Path("runs/mine"))
+    first, second = find_runs(Path("runs/mine"))
     assert first.metrics == find_runs(trained)[0].metrics
+    second.update(state="running")
     disk("ro")
     capsys.readouterr()
     main(QUICK)

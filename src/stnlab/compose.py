@@ -20,7 +20,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stnlab.errors import StnlabError, nearest
+from stnlab.errors import StnlabError, first_line, nearest
 
 Config = dict[str, Any]
 GROUPS = (
@@ -143,7 +143,7 @@ def to_config(composed: DictConfig) -> Config:
 
 def without_password(argument: str) -> str:
     """An argument of the command line as it may be kept, or shown: without the password of a server's URL."""
-    return re.sub(r"(://[^:/@]*):[^/]*@", rf"\1{LEFT_OUT}", argument)
+    return re.sub(r"(://[^:/@\s]*):\S*@", rf"\1{LEFT_OUT}", argument)
 
 
 def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> str:
@@ -162,8 +162,8 @@ def explain(error: Exception, arguments: Sequence[str], name: str = "train") -> 
     if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
         key, _, values = found[1].partition("=")
         return f"{found[1]}: several values need -m, a multirun; a list is written {key}=[{values}]"
-    cause = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
-    return text.strip().splitlines()[0] + cause
+    cause = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
+    return first_line(error) + cause
 
 
 def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:

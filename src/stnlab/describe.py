@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from stnlab.command import run_command
-from stnlab.runs.identity import Config
+from stnlab.runs.identity import Config, normalise
 from stnlab.train import check_settings
 
 if TYPE_CHECKING:
     from stnlab.models.description import Part
 
+SHOWN = ("data", "backbone", "placement", "transform")
 USAGE = "python -m stnlab.describe [-m] [group=choice ...] [key=value ...]"
 NOTE = """\
 Each part in the order in which it acts: its depth, layers, output, parameters and multiply-adds, with their shares. A
@@ -38,7 +39,9 @@ def describe_network(config: Config) -> None:
 
     components = build_components(config)
     shape = components.data.image_shape
-    chosen = [f"{group}={config['choices'][group]}" for group in ("data", "backbone", "placement", "transform")]
+    choices = normalise(config)["choices"]  # without what nothing uses
+    chosen = [f"{group}={choices[group]}" for group in SHOWN if group in choices]
+    chosen += [one for one in config["overrides"] if "." in one.partition("=")[0]]
     Console().print(_table(" ".join(chosen), shape, describe(components.module.network, shape)))
 
 

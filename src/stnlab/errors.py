@@ -20,6 +20,16 @@ def one_line(error: Exception) -> str | None:
     return None
 
 
+def first_line(error: BaseException | str) -> str:
+    """Of an error's text, or of a text; of an error without one the name of its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def type_and_line(error: BaseException) -> str:
+    """`Type: first line`."""
+    return f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """The end of a message: the nearest of the choices, if one is near, and all of them if they are few."""
     ordered = sorted(choices)

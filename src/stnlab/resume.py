@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from stnlab.command import path_and_overrides, run_command
 from stnlab.compose import LEFT_OUT, conf_directory, config_directories, folders_and_overrides
-from stnlab.errors import StnlabError, one_line
+from stnlab.errors import StnlabError, first_line, one_line
 from stnlab.runs.directory import find_runs
 from stnlab.runs.identity import Config
 from stnlab.runs.plan import Planned, change_plan, is_planned, read_plan
@@ -70,7 +70,10 @@ def unfinished(study: Path) -> tuple[dict[str, Planned], list[str]]:
             lost += [] if name in planned else [str(error)]
             continue
         entry: dict[str, Any] = {"arguments": info.get("overrides"), "folder": info.get("folder") or str(Path.cwd())}
-        known |= {name: Planned(**entry)} if is_planned(entry) else {}
+        if is_planned(entry):
+            known[name] = Planned(**entry)
+        elif name not in planned and not run.finished:
+            lost.append(f"{run.path}: its run.json says nothing of what trains it; give that command again")
     return {name: one for name, one in known.items() if name not in runs or not runs[name].finished}, lost
 
 
@@ -101,7 +104,7 @@ def _train(
         line = one_line(error)
         if line is None:
             traceback.print_exception(error)
-        return StnlabError((line or str(error)).strip().split("\n", maxsplit=1)[0] or type(error).__name__)
+        return StnlabError(first_line(line or error))
     return None
 
 

@@ -85,28 +85,39 @@ def activity(run: RunDirectory) -> str:
 
 def table(study: Path, seen: list[tuple[RunDirectory, str]], search: Search | None = None) -> Table:
     """A row for each run; in the caption how many are in which state, and how far the search is that asks for them."""
-    states = [state for _, state in seen]
+    rows = [_row(run, state) for run, state in seen]
+    states = [row[1] for row in rows]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states) or "none"
     searched = f"; search: {search.done} of {search.trials} trials done" if search else ""
     title, caption = f"study {study.resolve().name}", f"{len(seen)} runs: {counts}{searched}"
     shown = Table(title=title, caption=caption)
     for column in ("run", "state", "progress", "left", "host", "last metric"):
         shown.add_column(column, overflow="fold", no_wrap=column in ("state", "progress", "left"))
-    for run, state in seen:
-        known = state not in ("waiting", "damaged")
-        rest = (
-            (*_progress(run, state), run.info.get("host"), _metric(run)) if known else ("", "", "", run.damaged or "")
-        )
-        shown.add_row(run.name, Text(state, style=STYLES[state]), *rest)
+    for name, state, *rest in rows:
+        shown.add_row(name, Text(state, style=STYLES[state]), *rest)
     return shown
+
+
+def _row(run: RunDirectory, state: str) -> tuple[str, ...]:
+    """Of a run that cannot be read, why; also of one that is not over, of which `damaged` looks at `run.json` alone."""
+    if state in ("waiting", "damaged"):
+        return run.name, state, "", "", "", run.damaged or ""
+    try:
+        return run.name, state, *_progress(run, state), str(run.info.get("host", "")), _metric(run)
+    except StnlabError as error:
+        return run.name, "damaged", "", "", "", str(error)
 
 
 def _progress(run: RunDirectory, state: str) -> tuple[str, str]:
     """How far the training is, and how long it will take at the pace so far."""
-    recipe, history = run.config["recipe"], run.history
-    unit = "epochs" if recipe.get("epochs") else "steps"
-    ended = (len(history) if unit == "epochs" else int(history[-1]["step"])) if history else 0
-    planned = int(recipe[unit])
+    history = run.history
+    try:
+        recipe = run.config["recipe"]
+        unit = "epochs" if recipe.get("epochs") else "steps"
+        planned = int(recipe[unit])
+        ended = (len(history) if unit == "epochs" else int(history[-1]["step"])) if history else 0
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StnlabError(f"{run.path}: its config.yaml or metrics.csv lacks what a run writes ({error!r})") from error
     left = ""
     spent = run.info.get("train_seconds")
     if state == "running" and ended and spent:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stnlab.command import stop_printing, unread
 from stnlab.compose import Config, checked_flags, compose_jobs, conf_directory, explain, to_config
-from stnlab.errors import StnlabError, one_line
+from stnlab.errors import StnlabError, first_line, one_line
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
 from stnlab.runs.plan import Planned, change_plan
@@ -313,7 +313,7 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
         print(f"failed: {overrides}: {line or error}", file=sys.stderr, flush=True)
         kind = HopelessJobError if isinstance(error, StnlabError) and can_never_start(config) else JobError
     _free_memory()  # the frames of the error held the job's tensors
-    raise kind(reason.strip().split("\n", maxsplit=1)[0])
+    raise kind(first_line(reason))
 
 
 def _free_memory() -> None:
@@ -332,11 +332,17 @@ def _announcement() -> str:
     number = HydraConfig.get().job.num - first
     if number >= jobs:
         return f"job {number + 1}"  # a worker of an earlier batch of this sweep knows only that one's size
-    left, finished = "", number - side_by_side + 1
-    if finished > 0 and (took := time.time() - started) > -1:  # unless the clock went back
-        minutes = took / finished * (jobs - finished) / 60
-        left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+    finished, took = number - side_by_side + 1, time.time() - started
+    left = time_left(took, finished, jobs - finished) if took > -1 else ""  # unless the clock went back
     return f"job {number + 1} of {jobs}{left}"
+
+
+def time_left(took: float, finished: int, left: int) -> str:
+    """`, about 3 min left`, by the seconds that the finished jobs took; empty before the first one."""
+    if finished <= 0:
+        return ""
+    minutes = took / finished * left / 60
+    return f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
 
 
 def _run_of(config: Config) -> RunDirectory | None:

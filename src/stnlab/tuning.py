@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stnlab.choices import build, check
 from stnlab.compose import to_config, without_password
-from stnlab.errors import StnlabError, nearest
+from stnlab.errors import StnlabError, first_line, nearest
 from stnlab.evaluation.catalogue import ROWS, explanations
 from stnlab.runs.directory import RunBusyError, RunDirectory
 from stnlab.runs.identity import normalise
@@ -267,7 +267,7 @@ def _one_line(options: Options, study: Path) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OptunaError) as error:
-        reason = str(error.__cause__ or error).strip().split("\n", maxsplit=1)[0]
+        reason = first_line(error.__cause__ or error)
         remedy = "; without this file, the same command makes it again from the runs" if not options.storage else ""
         database = without_password(options.storage) if options.storage else storage_file(study)
         raise StnlabError(f"{database}: Optuna's database: {reason}{remedy}") from error

@@ -97,6 +97,7 @@ def test_edges_of_a_range_are_inside():
 
 def test_names():
     assert value_names("rotation", np.array([-165.0, 0, 30, 180])) == ["-165", "+000", "+030", "+180"]
+    assert value_names("rotation", np.array([-172.5, 0, 7.5])) == ["-172.5", "+000.0", "+007.5"]
     assert value_names("rotation", np.array([0, 0.4, 0.8])) == ["+000.0", "+000.4", "+000.8"]
     assert value_names("scale", OrbitSizes(1, 2, 5).values()["scale"]) == ["x0.50", "x0.71", "x1.00", "x1.41", "x2.00"]
     assert value_names("scale", np.array([1.0, 1.001])) == ["x1.000", "x1.001"]

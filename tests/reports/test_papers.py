@@ -101,6 +101,24 @@ def test_cells_that_differ_in_more_than_the_claim_is_about_are_not_mixed(make_st
     assert [[cell.config["recipe"]["epochs"] for cell in one.cells] for one in found] == [[8, 8], [16, 16]]
 
 
+def test_an_option_of_a_free_choice_is_free_unless_the_study_varies_it(make_study: Any, tmp_path: Path):
+    """Not the best learning rate of one against the worst of the other; defaults, which may differ, are compared."""
+
+    def transform(name: str, rate: float) -> dict[str, Any]:
+        return {"placement": "input", "transform": name, "extra": {"transform": {"lr_multiplier": rate}}}
+
+    claim = CLAIM | {"plus": [{"transform": "rotation"}], "minus": [{"transform": "affine"}]}
+
+    def rates() -> list[list[float]]:
+        found = decisions(study, tmp_path, claim)
+        return [[cell.config["transform"]["lr_multiplier"] for cell in one.cells] for one in found]
+
+    study = make_study(transform("rotation", 0.3), transform("affine", 0.1))
+    assert rates() == [[0.3, 0.1]]
+    study = make_study(*[transform(name, rate) for name in ("rotation", "affine") for rate in (0.1, 0.3, 3.0)])
+    assert rates() == [[0.1, 0.1], [0.3, 0.3], [3.0, 3.0]]
+
+
 def test_what_cannot_be_tested_is_undecided_and_says_why(make_study: Any, tmp_path: Path):
     turned = {"claim": "Turned", "source": "here", "plus": [INPUT], "below": 0}
     turned |= {"measure": {"rectification/0/rotation/residual": 1, "rectification/0/rotation/input": -1}}

@@ -111,7 +111,8 @@ class Queue(Launcher):
         with filelock.FileLock(folder / ".lock"):  # another command of the same study may submit now
             queued = {} if fresh else dict(self.queued_before(folder, runs))
             for number, job in queued.items():
-                print(f"{runs[number]}: in the queue already, as job {job.job_id}", flush=True)
+                run = runs[number]
+                print(f"{run and run.path}: in the queue already, as job {job.job_id}", flush=True)
             todo = [number for number in range(len(runs)) if number not in queued]
             batch, todo = todo[: self.at_once], todo[self.at_once or len(todo) :]
             queued |= self._submit(executor, batch, arguments)

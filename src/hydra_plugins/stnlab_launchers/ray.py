@@ -86,7 +86,7 @@ class Ray(Launcher):
         """Raises StnlabError if there is no cluster, or this machine alone has less than a job needs."""
         import ray
 
-        from stnlab.errors import StnlabError
+        from stnlab.errors import StnlabError, first_line
 
         if not ray.is_initialized():
             try:
@@ -95,7 +95,7 @@ class Ray(Launcher):
                 else:
                     ray.init(address="local", include_dashboard=False)
             except (ConnectionError, ValueError) as error:
-                reason = str(error).strip().split("\n", maxsplit=1)[0]
+                reason = first_line(error)
                 raise StnlabError(f"hydra.launcher.address={self.address}: {reason}") from error
         if self.address is None:
             has = ray.cluster_resources()

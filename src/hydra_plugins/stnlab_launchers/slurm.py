@@ -110,9 +110,7 @@ class Slurm(Queue):
     def queued_before(self, folder: Path, runs: Sequence["RunDirectory | None"]) -> Jobs:
         import submitit
 
-        from stnlab.runs import files
-
-        notes = files.read_json(folder / NOTES) if (folder / NOTES).exists() else {}
+        notes = _notes(folder)
         jobs = {
             number: submitit.SlurmJob[Any](folder, notes[str(run.path.absolute())])
             for number, run in enumerate(runs)
@@ -126,14 +124,21 @@ class Slurm(Queue):
 
         self._asked = -math.inf  # the answer is older than these jobs
         known = _queue() or {}
-        notes = files.read_json(folder / NOTES) if (folder / NOTES).exists() else {}
-        notes = {run: job for run, job in notes.items() if job in known}
+        notes = {run: job for run, job in _notes(folder).items() if job in known}
         notes |= {
             str(run.path.absolute()): jobs[number].job_id
             for number, run in enumerate(runs)
             if run is not None and number in jobs
         }
         files.write_json(folder / NOTES, notes)
+
+
+def _notes(folder: Path) -> dict[str, str]:
+    """Run -> its job, of all that were submitted."""
+    from stnlab.runs import files
+
+    remedy = "remove it; jobs that are in the queue now are then submitted again, and wait for each other"
+    return files.read_json(folder / NOTES, remedy) if (folder / NOTES).exists() else {}
 
 
 def _queue() -> dict[str, str] | None:

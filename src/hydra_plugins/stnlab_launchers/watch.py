@@ -65,13 +65,13 @@ class Watch:
 
     def _progress(self, running: int, waiting: int) -> None:
         """One line whenever something has changed."""
-        ended, left = len(self.returned), ""
-        if ended and running + waiting:
-            minutes = (time.monotonic() - self._started) / ended * (running + waiting) / 60
-            left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
-        told = f"{ended} of {ended + running + waiting} jobs ended, {running} running, {waiting} waiting"
+        from stnlab.sweeps import time_left
+
+        ended, left = len(self.returned), running + waiting
+        took = time.monotonic() - self._started
+        told = f"{ended} of {ended + left} jobs ended, {running} running, {waiting} waiting"
         if told != self._told:
-            print(f"{told}{left}", flush=True)
+            print(f"{told}{time_left(took, ended, left) if left else ''}", flush=True)
             self._told = told
 
 

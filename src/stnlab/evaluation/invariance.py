@@ -106,11 +106,13 @@ def inside(values: Array, training: tuple[float, float], period: float | None = 
 
 
 def value_names(orbit: str, values: Array) -> list[str]:
-    """Values in metrics' names: `+030` degrees, `x1.41` for a factor, with more decimals where these are not apart."""
+    """Values in metrics' names: `+030` degrees, `x1.41` for a factor, with more decimals where these are not apart;
+    `-007.5` where not all degrees are whole."""
     for more in itertools.count():
         digits = f"+0{4 + more + (more > 0)}.{more}f" if orbit == "rotation" else f".{2 + more}f"
         names = [f"{'' if orbit == 'rotation' else 'x'}{value:{digits}}" for value in values]
-        if len(set(names)) == len(names):
+        exact = more > 0 or orbit != "rotation" or np.allclose(values, np.round(values), atol=1e-6)
+        if exact and len(set(names)) == len(names):
             break
     return names
 

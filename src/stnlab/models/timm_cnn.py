@@ -9,7 +9,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from stnlab.errors import StnlabError, nearest
+from stnlab.errors import StnlabError, first_line, nearest
 from stnlab.models.backbones import Backbone, Shape
 from stnlab.models.convolution import Conv2d
 
@@ -42,7 +42,7 @@ def timm_cnn(
         image = "x".join(map(str, input_shape))
         remedy = "give larger images or another model" + (" or backbone.stem=small" if stem == "original" else "")
         raise StnlabError(
-            f"backbone.name={name}: cannot take a {image} image ({_first_line(error)}); {remedy}"
+            f"backbone.name={name}: cannot take a {image} image ({first_line(error)}); {remedy}"
         ) from error
 
 
@@ -59,7 +59,7 @@ def _create(name: str, pretrained: bool, channels: int) -> Any:
         return timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=0)
     except (OSError, RuntimeError) as error:
         raise StnlabError(
-            f"backbone.name={name} backbone.pretrained={str(pretrained).lower()}: no weights ({_first_line(error)}); "
+            f"backbone.name={name} backbone.pretrained={str(pretrained).lower()}: no weights ({first_line(error)}); "
             "backbone.pretrained=false needs none"
         ) from error
     finally:
@@ -194,8 +194,3 @@ def _is_chain(calls: list[_Call], image: Tensor, features: Tensor) -> bool:
 
 def _only_pools(module: nn.Module) -> bool:
     return not list(module.parameters()) and any(isinstance(part, nn.MaxPool2d) for part in module.modules())
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

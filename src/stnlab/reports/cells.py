@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, first_line
 from stnlab.evaluation import Outcomes
-from stnlab.reports.results import FIVE, Run, first_line, read_run
+from stnlab.reports.results import FIVE, Run, read_run
 from stnlab.runs import RunDirectory
 
 Labels = dict[str, str]
@@ -108,7 +108,7 @@ def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[st
         try:
             run = read_run(directory)
         except StnlabError as error:
-            unreadable[directory.name] = first_line(str(error))
+            unreadable[directory.name] = first_line(error)
             continue
         found.append(run)
     if not found:

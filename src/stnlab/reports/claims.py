@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from stnlab.evaluation import Comparison, holm
 from stnlab.evaluation.comparisons import contrast, contrast_of_runs
 from stnlab.reports import wording
 from stnlab.reports.baselines import fits
-from stnlab.reports.cells import Cell, flat
+from stnlab.reports.cells import Cell, flat, value_at
 from stnlab.reports.measures import measure_called
 from stnlab.reports.papers import Claim, Paper
 from stnlab.reports.sections import Section
@@ -52,16 +52,22 @@ def decide(report: Report, paper: Paper) -> list[Decision]:
 
 
 def sets_of(claim: Claim, cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
-    """One cell for each term, otherwise the same in all that they both have."""
+    """One cell for each term, otherwise the same in all that they both have.
+
+    Where a choice is free, so are its options, but for those that the study varies: of transforms at several learning
+    rates each, two are compared at the same one.
+    """
     fitting = [[cell for cell in cells if fits(cell, wanted)] for wanted in (*claim.plus, *claim.minus)]
     known = {id(cell): _without_seed(cell) for found in fitting for cell in found}
+    asked = [cell for found in fitting for cell in found]
+    varied = {key for group in claim.free for key in _varied(group, [(cell, known[id(cell)]) for cell in asked])}
     sets: list[tuple[Cell, ...]] = [()]
     for found in fitting:
         sets = [
             (*chosen, cell)
             for chosen in sets
             for cell in found
-            if all(_same(known[id(cell)], known[id(other)], claim.free) for other in chosen)
+            if all(_same(known[id(cell)], known[id(other)], claim.free, varied) for other in chosen)
         ]
     return sets
 
@@ -70,11 +76,22 @@ def _without_seed(cell: Cell) -> dict[str, str]:
     return flat({key: value for key, value in cell.config.items() if key not in ("seed", "choices")})
 
 
-def _same(one: Mapping[str, str], other: Mapping[str, str], free: set[str]) -> bool:
+def _varied(group: str, cells: Iterable[tuple[Cell, Mapping[str, str]]]) -> set[str]:
+    """Options of a group in which cells differ that have the same choice of it and the same everything else."""
+    alike: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, set[str]]] = {}
+    for cell, config in cells:
+        own = {key: value for key, value in config.items() if key.startswith(f"{group}.")}
+        values = alike.setdefault((value_at(cell.config, group), frozenset(config.items() - own.items())), {})
+        for key, value in own.items():
+            values.setdefault(key, set()).add(value)
+    return {key for values in alike.values() for key, found in values.items() if len(found) > 1}
+
+
+def _same(one: Mapping[str, str], other: Mapping[str, str], free: set[str], varied: set[str]) -> bool:
     return all(
         value == other[key]
         for key, value in one.items()
-        if key in other and key not in free and key.partition(".")[0] not in free
+        if key in other and key not in free and (key in varied or key.partition(".")[0] not in free)
     )
 
 

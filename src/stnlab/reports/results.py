@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, first_line
 from stnlab.evaluation import confidences, measure
 from stnlab.runs import RunDirectory
 
@@ -81,7 +81,7 @@ def read_run(directory: RunDirectory) -> Run:
     try:
         return Run(directory, config, info, _result(directory), None)
     except StnlabError as error:
-        return Run(directory, config, info, None, "results cannot be used: " + first_line(str(error)))
+        return Run(directory, config, info, None, "results cannot be used: " + first_line(error))
 
 
 def _result(directory: RunDirectory) -> Result:
@@ -95,7 +95,3 @@ def _result(directory: RunDirectory) -> Result:
         metrics = {f"test/{name}": value for name, value in found.items()} | metrics
     counts = np.unique(predictions.labels, axis=0, return_counts=True)[1]
     return Result(predictions.indices, confidence, correct, metrics, counts.max() / counts.sum())
-
-
-def first_line(text: str) -> str:
-    return text.strip().split("\n", maxsplit=1)[0]

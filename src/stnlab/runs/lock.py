@@ -71,7 +71,7 @@ def is_held(folder: Path) -> bool:
             return False
     except filelock.Timeout:
         return True
-    except PermissionError:  # somebody else's study, read only: nothing of ours is at work on it
+    except OSError:  # somebody else's study, read only: nothing of ours is at work on it
         return False
 
 

@@ -11,6 +11,8 @@ from stnlab.errors import StnlabError
 from stnlab.runs import files
 
 FILE = "plan.json"
+STALE = 60.0
+"""Seconds after which nobody writes a small file any more: others than plans are not written under this lock."""
 REMEDY = "remove it, and the commands of this study write it again"
 
 
@@ -52,7 +54,7 @@ def change_plan(study: Path, more: Mapping[str, Planned], fewer: Collection[str]
     if _changed(read_plan(study), more, fewer) is None:
         return  # a finished study may be one that we can only read
     with filelock.FileLock(study / ".plan.lock"):
-        files.remove_unfinished(study)
+        files.remove_unfinished(study, seconds=STALE)
         changed = _changed(read_plan(study), more, fewer)
         if changed is not None:
             files.write_json(study / FILE, {name: asdict(entry) for name, entry in changed.items()})

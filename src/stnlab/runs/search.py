@@ -14,6 +14,7 @@ from stnlab.runs.lock import BRIEFLY
 from stnlab.runs.plan import Planned
 
 FILE = "search.json"
+REMEDY = "remove it, and the command of the search writes it again"
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ def read_search(study: Path) -> Search | None:
     if not path.exists():
         return None
     try:
-        return Search(**files.read_json(path))
+        return Search(**files.read_json(path, REMEDY))
     except TypeError as error:
-        raise StnlabError(f"{path}: is no search ({error}); the command of the search writes it again") from error
+        raise StnlabError(f"{path}: is no search ({error}); {REMEDY}") from error
 
 
 def write_search(study: Path, search: Search) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, first_line
 from stnlab.models.network import Network
 from stnlab.runs.directory import FROM_CHECKPOINT, RunDirectory
 from stnlab.runs.identity import Config, digest
@@ -108,7 +108,7 @@ def load_checkpoint(path: Path, module: Classifier) -> dict[str, Any]:
         if {name: tensor.shape for name, tensor in checkpoint["state_dict"].items()} != expected:
             raise ValueError("its weights fit no network that today's code makes of config.yaml")
     except Exception as error:  # of garbage, zipfile, pickle and torch raise nearly anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:150]
+        reason = first_line(error)[:150]
         raise StnlabError(f"{path}: cannot be loaded ({reason}); train this run again with fresh=true") from error
     found: dict[str, Any] = checkpoint
     return found

@@ -14,7 +14,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from stnlab.choices import build
-from stnlab.errors import StnlabError
+from stnlab.errors import StnlabError, type_and_line
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.files import UnwritableError
@@ -87,7 +87,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
             # of several processes the first that fails says why; a logger may fail when all results are written
             if run.state == "running":
                 try:
-                    run.fail(_first_line(error), "".join(traceback.format_exception(error)))
+                    run.fail(type_and_line(error), "".join(traceback.format_exception(error)))
                 except UnwritableError as unwritten:  # a full disk must not hide what came first
                     error.add_note(f"and this could not be noted in {run.path} ({unwritten})")
             raise
@@ -152,7 +152,7 @@ def build_trainer(
             plugins=[WholeCheckpoints(), processes],
         )
     except (MisconfigurationException, ValueError) as error:
-        raise StnlabError(f"trainer: {_first_line(error)}") from error
+        raise StnlabError(f"trainer: {type_and_line(error)}") from error
     # With max_steps, Lightning takes the end of an epoch for its middle when a run goes on, and ends the epoch twice.
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
@@ -177,11 +177,6 @@ def _environment(trainer: pl.Trainer, components: Components) -> dict[str, Any]:
 def set_threads(threads: int | None) -> None:
     """CPU threads of this process; None: as many as torch started with, whatever an earlier job of a sweep chose."""
     torch.set_num_threads(threads or TORCHS_THREADS)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _now() -> str:
