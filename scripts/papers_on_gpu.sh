@@ -8,9 +8,13 @@ cd "$(dirname "$0")/.."
 studies=${STUDIES:-jaderberg_table1 jaderberg_cluttered jaderberg_addition placement rotation_scale calibration generalisation}
 jobs=${JOBS:-4}
 gpus=$(.venv/bin/python -c 'import torch; print(torch.cuda.device_count())')
+if [ "$gpus" = 0 ]; then
+  echo "error: torch finds no GPU here; on a CPU train one study at a time, as docs/reproduce.md says" >&2
+  exit 1
+fi
 failed=0
 for study in $studies; do
-  .venv/bin/python -m stnlab.train ablation="$study" hydra/launcher=parallel hydra.launcher.n_jobs=$((jobs * (gpus > 0 ? gpus : 1))) \
+  .venv/bin/python -m stnlab.train ablation="$study" hydra/launcher=parallel hydra.launcher.n_jobs=$((jobs * gpus)) \
     hydra.launcher.jobs_per_device="$jobs" callbacks=quiet logger=none "$@" || failed=1
   .venv/bin/python -m stnlab.report "runs/$study" || failed=1
 done

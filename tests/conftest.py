@@ -2,13 +2,17 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from torch._subclasses import FakeTensorMode
 
 from stnlab.data.mnist import fetch_mnist
+from stnlab.geometry.constants import constant
+from stnlab.geometry.maps import _pixel_basis
 
 # A suite that was started in the background (`make test &`) inherits that SIGINT means nothing; several tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,6 +25,17 @@ settings.load_profile("repeatable")
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def no_gpu_needed() -> Iterator[FakeTensorMode]:
+    """In this mode tensors have no values and may lie on a GPU that is not there: to see what it would have to do."""
+    kept = (constant, _pixel_basis)  # tensors that outlive the mode
+    for one in kept:
+        one.cache_clear()
+    yield FakeTensorMode(allow_non_fake_inputs=True)
+    for one in kept:
+        one.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,13 @@ def test_the_checkpoint_gives_the_recorded_metrics(run: RunDirectory, capsys: py
     assert "by_pose/rotation/03/error_low" in table
     assert "test/ece_low" not in table
 
+    near = json.loads(before) | {"test/nll": json.loads(before)["test/nll"] + 5e-4}
+    (run.path / "metrics.json").write_text(json.dumps(near))
+    assert evaluate.main([str(run.path), "trainer=cpu"]) == 1
+    run.update(device="cuda: one whose convolutions round to TF32")
+    assert evaluate.main([str(run.path), "trainer=cpu"]) == 0
+    capsys.readouterr()
+
     wrong = json.loads(before) | {"test/error": 0.123}
     (run.path / "metrics.json").write_text(json.dumps(wrong))
     assert evaluate.main([str(run.path), "trainer=cpu"]) == 1

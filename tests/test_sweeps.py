@@ -243,16 +243,20 @@ def test_each_process_takes_gpus_of_its_own_and_waits_for_them(tmp_path: Path, m
     taken = []
     for _ in range(4):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-        monkeypatch.setattr(devices, "_claimed", [])
-        devices.claim_devices(1, jobs_per_device=2)
-        devices.claim_devices(1, jobs_per_device=2)  # the next job of the same process
-        taken.append((os.environ["CUDA_VISIBLE_DEVICES"], devices._claimed))
+        monkeypatch.setattr(devices, "_seen", [])
+        with devices.claimed_devices(1, jobs_per_device=2):
+            pass
+        job = devices.claimed_devices(1, jobs_per_device=2)  # the next one of the same process
+        job.__enter__()
+        taken.append((os.environ["CUDA_VISIBLE_DEVICES"], job))
     assert [name for name, _ in taken] == ["4", "6", "4", "6"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    monkeypatch.setattr(devices, "_claimed", [])
-    monkeypatch.setattr(devices.time, "sleep", lambda _: [lock.release() for _, locks in taken[:2] for lock in locks])
-    devices.claim_devices(2, jobs_per_device=2)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+    monkeypatch.setattr(devices, "_seen", [])
+    monkeypatch.setattr(devices.time, "sleep", lambda _: [job.__exit__(None, None, None) for _, job in taken[:2]])
+    with devices.claimed_devices(2, jobs_per_device=2):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+    with devices.claimed_devices(1, jobs_per_device=2):  # a smaller job of this process: the first one it sees
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
 
 
 def test_a_damaged_run_fails_alone(capsys: pytest.CaptureFixture[str]):

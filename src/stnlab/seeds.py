@@ -19,7 +19,20 @@ def generator(*key: int | str) -> torch.Generator:
 
 @contextmanager
 def seeded(*key: int | str) -> Iterator[None]:
-    """Draw from torch's global generators as if newly seeded with this key; restore them afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive(*key))
+    """Draw from torch's global generator of the CPU as if newly seeded with this key; restore it afterwards.
+
+    GPUs are left alone: to ask one for its state would start it, also for a training on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(*key))
         yield
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and of a device. As `torch.manual_seed`, which in each call also notes the
+    whole stack for every kind of device that is not in use."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

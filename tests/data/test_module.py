@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from stnlab.compose import compose
 from stnlab.data.dataset import Mnist, MnistAddition
 from stnlab.data.distortion import Distortion
 from stnlab.data.module import ImageData
+from stnlab.data.raw import RawImages
 from stnlab.errors import StnlabError
 from stnlab.seeds import generator
 from stnlab.training.run import train_run
@@ -231,6 +233,17 @@ def test_a_run_reads_its_files_once_and_keeps_nothing_else(
     for loader in (loaded[0].first("val", 3), loaded[0].picked("test", loaded[0].rows["test"][:2])):
         assert len(loader.labels)
     assert not loaded[0]._streaming
+
+
+@pytest.mark.parametrize(("label", "message"), [(10, "from 0 to 10; of the 10 classes of Odd"), (-1, "from -1 to 9")])
+def test_a_label_that_no_class_has_is_one_line(mnist_root: Path, label: int, message: str):
+    class Odd(Mnist):
+        def load(self, root: Path) -> tuple[RawImages, RawImages]:
+            train, test = super().load(root)
+            return train, replace(test, labels=np.concatenate([[label], test.labels[1:]]))
+
+    with pytest.raises(StnlabError, match=message):
+        rotated(mnist_root, dataset=Odd())
 
 
 @pytest.mark.parametrize("size", ["-1", "'own'", "'own or 0'", "'500'", "true"])

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stnlab.compose import compose
 from stnlab.data.module import ImageData
 from stnlab.models.network import Network
+from stnlab.training import devices
 from stnlab.training.classifier import Classifier
 from stnlab.training.components import build_components
 from stnlab.training.geometry_arrays import geometry_arrays
@@ -86,18 +87,23 @@ ON_A_GPU += ["sampler=antialiased", "backbone=timm backbone.name=resnet18 locali
 
 
 @pytest.mark.parametrize("choices", ON_A_GPU)
-def test_on_a_gpu_nothing_meets_a_tensor_of_the_cpu(choices: str, mnist_root: Path):
-    """Tensors without values, on a GPU that is not there: torch refuses an operation on two devices all the same, but
-    for one that `NoTableOfTheCpu` refuses."""
+def test_on_a_gpu_nothing_meets_a_tensor_of_the_cpu_or_waits_for_one(
+    choices: str, mnist_root: Path, no_gpu_needed: FakeTensorMode
+):
+    """Torch refuses an operation on two devices, but for those that `NothingOfTheCpu` refuses: before each copy a GPU
+    waits for all that it was given."""
     small = ["recipe.batch_size=8", "data.train_size=64", "data.validation_size=16", "data.test_size=16"]
     parts = build_components(compose("train", [*small, f"data.root={mnist_root}", *choices.split()]))
     parts.data.prepare_data()
     gpu = torch.device("cuda", 0)
-    with FakeTensorMode(allow_non_fake_inputs=True), NoTableOfTheCpu():  # what is made once, on the CPU, is moved
+    with no_gpu_needed:
         parts.data.setup(device=gpu)
-        batch = parts.data.distort(next(iter(parts.data.loader("train"))))
         network = on_device(parts.module.network, gpu)
-        prediction = network(batch.image)
+        batches = iter(parts.data.loader("train"))
+        network(parts.data.distort(next(batches)).image)  # what is made once, on the CPU, is moved
+        with NothingOfTheCpu():
+            batch = parts.data.distort(next(batches))
+            prediction = network(batch.image)
         arrays = geometry_arrays(batch, prediction) | batch.pose_parameters
         arrays |= {"logits": prediction.logits, "image": batch.image, "label": batch.label, "index": batch.index}
         assert {tensor.device for tensor in (*arrays.values(), *prediction.views)} == {gpu}
@@ -108,15 +114,22 @@ def test_on_a_gpu_nothing_meets_a_tensor_of_the_cpu(choices: str, mnist_root: Pa
         assert metrics.right[0].device == gpu
 
 
-class NoTableOfTheCpu(TorchDispatchMode):
-    """Raises where a tensor of the CPU is indexed by one of a GPU, which tensors without values allow."""
+class NothingOfTheCpu(TorchDispatchMode):
+    """Raises where a tensor of the CPU is copied to a GPU, or indexed by one of a GPU, which tensors without values
+    allow."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        to = (kwargs or {}).get("device")
+        assert to is None or torch.device(to).type == "cpu" or not of_the_cpu(args), func
         if func.name().startswith("aten::index"):
             rows = args[1] if isinstance(args[1], list | tuple) else [args[2]]
             indexed = {row.device.type for row in rows if isinstance(row, torch.Tensor)}
             assert args[0].device.type != "cpu" or indexed <= {"cpu"}, func
         return func(*args, **(kwargs or {}))
+
+
+def of_the_cpu(args: Any) -> bool:
+    return any(isinstance(one, torch.Tensor) and one.device.type == "cpu" for one in args)
 
 
 def on_device(network: Network, device: torch.device) -> Network:
@@ -135,3 +148,20 @@ def test_no_step_on_a_cpu_looks_for_a_gpu(tmp_path: Path, mnist_root: Path, monk
     train_run(compose("train", [*SMALL, f"data.root={mnist_root}", f"runs_dir={tmp_path}", "trainer=cpu"]))
     assert seen == {""}
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+def test_a_deterministic_job_leaves_the_next_one_as_it_is(tmp_path: Path, mnist_root: Path):
+    kept = [*SMALL, f"data.root={mnist_root}", f"runs_dir={tmp_path}", "trainer=cpu", "recipe.steps=1"]
+    for options, wanted in ([["+trainer.deterministic=true"], True], [["seed=1"], False]):
+        train_run(compose("train", [*kept, *options]))
+        assert torch.are_deterministic_algorithms_enabled() == wanted
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"]  # before the first job starts cuBLAS, whatever it asks for
+
+
+def test_compiling_for_a_gpu_needs_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(devices.sysconfig, "get_path", lambda _: str(tmp_path))
+    assert "install Python's headers" in (devices.missing_compiler(on_gpu=True) or "")
+    assert devices.missing_compiler(on_gpu=False) is None
+    (tmp_path / "Python.h").touch()
+    assert devices.missing_compiler(on_gpu=True) is None

@@ -39,6 +39,33 @@ def recipe(**changes) -> Recipe:
     return Recipe(**{**choice, **changes})
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
+def test_a_fused_optimiser_takes_the_same_steps(optimizer: type[torch.optim.Optimizer]):
+    start = torch.randn(5)
+    found = []
+    for fused in (False, True):
+        weight = nn.Parameter(start.clone())
+        made, _ = recipe(optimizer=functools.partial(optimizer, lr=0.1, weight_decay=0.1)).optimise(
+            [weight], [(0.1, [nn.Parameter(torch.zeros(1))])], 4, fused
+        )
+        assert [bool(group["fused"]) for group in made.param_groups] == [fused, fused]
+        for _ in range(3):
+            weight.grad = weight.detach().square()
+            made.step()
+        found.append(weight.detach())
+    torch.testing.assert_close(*found)
+
+
+def test_an_optimiser_is_fused_where_it_can_be_and_the_recipe_does_not_choose():
+    weights = [nn.Parameter(torch.zeros(1))]
+    chosen, _ = recipe(optimizer=functools.partial(torch.optim.SGD, lr=0.1, foreach=True)).optimise(
+        weights, [], 4, True
+    )
+    assert not chosen.param_groups[0]["fused"]
+    other, _ = recipe(optimizer=functools.partial(torch.optim.RMSprop, lr=0.1)).optimise(weights, [], 4, True)
+    assert "fused" not in other.param_groups[0]
+
+
 def test_each_localizer_has_its_learning_rate_and_all_follow_the_schedule():
     one, two = nn.Linear(1, 1), nn.Linear(1, 1)
     optimizer, schedule = recipe().optimise(list(one.parameters()), [(0.1, list(two.parameters()))], steps=4)

@@ -20,19 +20,26 @@ def kept_convex(displacements: Tensor) -> Tensor:
 def stretched_back(displacements: Tensor) -> Tensor:
     """Homographies [N, 3, 3] that take the moved corners of frames, which are convex, back to where they belong.
 
-    Float32, solved in float64; positive (in front of the observer) inside the moved frame.
+    Float32, found in float64; positive (in front of the observer) inside the moved frame, the last entry 1 or -1.
     """
-    corners = _corners(displacements).double().expand(len(displacements), 4, 2)
-    moved = torch.cat([corners + displacements, torch.ones_like(corners[:, :, :1])], dim=-1)
-    zero = torch.zeros_like(moved)
-    # Two equations a corner: (row - target * last row) @ (x, y, 1) = 0, the last entry of the last row being 1.
-    rows = [torch.cat(pair, dim=-1) for pair in ((moved, zero), (zero, moved))]
-    system = torch.stack(rows, dim=2)
-    system = torch.cat([system, -corners[..., None] * moved[:, :, None, :2]], dim=-1)
-    solved = torch.linalg.solve(system.reshape(-1, 8, 8), corners.reshape(-1, 8))
-    matrix = torch.cat([solved, torch.ones_like(solved[:, :1])], dim=1).reshape(-1, 3, 3)
-    middle = (matrix[:, 2] * moved.mean(1)).sum(1)
+    corners = _corners(displacements).double() + displacements
+    first, second, third, fourth = corners.unbind(1)
+    toward, across, excess = second - third, fourth - third, first - second + third - fourth
+    area = _cross(toward, across)
+    lean = torch.stack([_cross(excess, across), _cross(toward, excess)], dim=-1) / area[:, None]
+    # The columns of the map from the unit square (P. Heckbert, Fundamentals of Texture Mapping and Image Warping, 1989)
+    ones = torch.ones_like(lean[:, :1])
+    columns = [second - first + lean[:, :1] * second, fourth - first + lean[:, 1:] * fourth, first]
+    u, v, w = (torch.cat(pair, dim=1) for pair in zip(columns, (lean[:, :1], lean[:, 1:], ones), strict=True))
+    back = torch.stack([torch.linalg.cross(v, w), torch.linalg.cross(w, u), torch.linalg.cross(u, v)], dim=1)
+    matrix = torch.cat([2 * back[:, :2] - back[:, 2:], back[:, 2:]], dim=1)  # to the square from -1 to 1
+    matrix = matrix / matrix[:, 2:, 2:]
+    middle = (matrix[:, 2, :2] * corners.mean(1)).sum(1) + 1
     return (matrix * middle.sign()[:, None, None]).float()
+
+
+def _cross(one: Tensor, other: Tensor) -> Tensor:
+    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
 
 
 def _corners(like: Tensor) -> Tensor:

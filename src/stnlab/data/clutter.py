@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stnlab.data.ranges import Parameters, Range, within
+from stnlab.geometry.constants import constant
 from stnlab.geometry.maps import AffineMap
 from stnlab.geometry.sampling import sample
 from stnlab.seeds import generator
@@ -42,8 +43,8 @@ def strew(images: Tensor, sources: Tensor, drawn: Parameters, side: int, zoom: T
     """
     count, crops, channels, *lengths = sources.shape
     *_, height, width = images.shape
-    source_size = torch.tensor(lengths[::-1], device=images.device)
-    frame = torch.tensor([width, height], device=images.device)
+    source_size = constant(tuple(lengths[::-1]), torch.int64, images.device)
+    frame = constant((width, height), torch.int64, images.device)
     pasted = (side * zoom).round().clamp(min=1)[..., None].expand(count, crops, 2)
     start = _position(drawn, "crop", source_size - side)
     place = _position(drawn, "place", frame - pasted)
@@ -72,7 +73,7 @@ def _position(drawn: Parameters, name: str, free: Tensor) -> Tensor:
 
 def _windows(sources: Tensor, centre: Tensor, extent: Tensor, window: int) -> Tensor:
     """[N * K, C, window, window]: squares around `centre` [N, K, 2], in pixels, with sides `extent` [N, K]."""
-    size = torch.tensor(sources.shape[:1:-1], device=sources.device)
+    size = constant(tuple(sources.shape[:1:-1]), torch.int64, sources.device)
     shift = (2 * centre / size - 1).flatten(0, 1)
     scale = extent.flatten()[:, None] / size
     return sample(sources, AffineMap(torch.cat([torch.diag_embed(scale), shift[:, :, None]], dim=-1)), (window, window))

@@ -17,6 +17,7 @@ from stnlab.data.clutter import draw_clutter, strew
 from stnlab.data.noise import gaussian
 from stnlab.data.ranges import Parameters, Range, check_range, within
 from stnlab.errors import StnlabError, nearest
+from stnlab.geometry.constants import constant
 from stnlab.geometry.maps import AffineMap, Homography, PointMap
 from stnlab.geometry.sampling import sample
 from stnlab.geometry.thin_plate import Plate, ThinPlateMap
@@ -195,7 +196,8 @@ class Distortion:
         height, width = images.shape[2:]
         if (height, width) == (self.size, self.size):
             return sample(images / 255.0, poses, (self.size, self.size), background)
-        matrix = torch.tensor([[[self.size / width, 0, 0], [0, self.size / height, 0]]], device=images.device)
+        zooms = (self.size / width, 0.0, 0.0, 0.0, self.size / height, 0.0)
+        matrix = constant(zooms, torch.get_default_dtype(), images.device).reshape(1, 2, 3)
         return sample(images / 255.0, AffineMap(matrix) @ poses, (self.size, self.size), background)
 
     def disturb(self, images: Tensor, parameters: Parameters, stored: Callable[[Tensor], Tensor]) -> Tensor:

@@ -57,12 +57,15 @@ class Loader(ABC):
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.skipped = state["given"]
 
-    def shares(self, first: int) -> Iterator[tuple[Tensor, int]]:
-        """Of each batch from number `first` on the rows that fall to this process, and how many fall to all."""
+    def shares(self, first: int, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, int]]:
+        """Of each batch from number `first` on the rows that fall to this process, and how many fall to all.
+
+        device: where the rows lie, moved once an epoch; a GPU waits for each copy all that it was given before.
+        """
         rows = self.rows
         if self.split == "train":
             rows = rows[torch.randperm(len(rows), generator=generator(self.seed, self.epoch, "order"))]
-        for batch in torch.split(rows, self.batch_size)[first:]:
+        for batch in torch.split(rows.to(device), self.batch_size)[first:]:
             yield batch[self.rank :: self.world], len(batch)
 
 
@@ -84,6 +87,5 @@ class TensorLoader(Loader):
         self.images, self.labels = images, labels
 
     def batches(self, first: int) -> Iterator[RawBatch]:
-        for rows, global_size in self.shares(first):
-            index = rows.to(self.images.device)
+        for index, global_size in self.shares(first, self.images.device):
             yield RawBatch(self.images[index], self.labels[index], index, self.split, self.epoch, global_size)

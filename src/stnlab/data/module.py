@@ -126,7 +126,7 @@ class ImageData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Fetch the files; one process of a machine does this before any reads them. A second call does nothing.
 
-        Raises StnlabError if there are fewer images than were asked for.
+        Raises StnlabError if there are fewer images than were asked for, or labels that no class has.
         """
         if self._read is None and not hasattr(self, "rows"):
             train, test = self._read = self._load()
@@ -335,11 +335,22 @@ class ImageData(pl.LightningDataModule):
     def _load(self) -> tuple[RawImages, RawImages]:
         """What the dataset yields, decoded if it fits in memory."""
         train, test = self.dataset.load(self.root)
+        for raw in (train, test):
+            self._check_labels(raw)
         self.streams = train.gib + test.gib > self.memory_gib
         if self.streams:
             return train, test
         train, test = (replace(raw, images=in_memory(raw.images)) for raw in (train, test))
         return train, test
+
+    def _check_labels(self, raw: RawImages) -> None:
+        """On a GPU a label too large ends this process and all jobs that it has left to do."""
+        least, largest, classes = raw.labels.min(initial=0), raw.labels.max(initial=0), self.dataset.classes
+        if least < 0 or largest >= classes:
+            raise StnlabError(
+                f"{self.root}: holds labels from {least} to {largest}; of the {classes} classes of "
+                f"{type(self.dataset).__name__} they should be from 0 to {classes - 1}"
+            )
 
     def _find_boxes(self, store: str, distortion: Distortion) -> Tensor:
         """Of each object [D, 4], on the CPU. Where something lies around an image it is an object as a whole.

@@ -4,10 +4,12 @@ On a GPU torch adds grid_sample's gradients up in whatever order its threads com
 algorithms are asked for. The gradient of an index is a sum in a fixed order there. It costs several times the time.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Mode = Literal["bilinear", "nearest", "bicubic"]
 Padding = Literal["zeros", "border", "reflection"]
@@ -30,6 +32,22 @@ def gather(images: Tensor, grid: Tensor, mode: Mode, padding: Padding) -> Tensor
     return (read * weights[..., None]).sum(dim=(3, 4)).permute(0, 3, 1, 2)
 
 
+def resized(images: Tensor, size: Sequence[int]) -> Tensor:
+    """As `interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)`, up to rounding: one matrix
+    along each side. images: [N, C, H, W]; size: (height, width)."""
+    rows, columns = (
+        F.interpolate(
+            torch.eye(before, dtype=images.dtype, device=images.device)[None, None],
+            (after, before),
+            mode="bilinear",
+            antialias=True,
+            align_corners=False,
+        )[0, 0]
+        for before, after in zip(images.shape[2:], size, strict=True)
+    )
+    return rows @ images @ columns.T
+
+
 def _taps(position: Tensor, size: int, mode: Mode, padding: Padding) -> tuple[Tensor, Tensor]:
     """Along one axis, the pixels that a position [...] in pixels reads, int64 [..., K], and the weight of each."""
     if mode != "bicubic":  # which moves each of its pixels inside, not the position
@@ -39,8 +57,8 @@ def _taps(position: Tensor, size: int, mode: Mode, padding: Padding) -> tuple[Te
         weights = 1 + index - index.detach()  # with a gradient, which is zero
     else:
         first = position.floor()
-        offsets, weights = (_bilinear if mode == "bilinear" else _bicubic)(position - first)
-        index = first[..., None] + torch.tensor(offsets, dtype=first.dtype, device=first.device)
+        before, weights = (_bilinear if mode == "bilinear" else _bicubic)(position - first)
+        index = first[..., None] + torch.arange(-before, weights.shape[-1] - before, device=first.device)
     if mode == "bicubic":
         index = _moved_inside(index, size, padding)
     inside = (index >= 0) & (index < size)
@@ -55,11 +73,12 @@ def _moved_inside(position: Tensor, size: int, padding: Padding) -> Tensor:
     return position.clamp(0, size - 1)
 
 
-def _bilinear(fraction: Tensor) -> tuple[list[int], Tensor]:
-    return [0, 1], torch.stack([1 - fraction, fraction], dim=-1)
+def _bilinear(fraction: Tensor) -> tuple[int, Tensor]:
+    """How many of the pixels read lie before the one at the position or left of it; the weight of each."""
+    return 0, torch.stack([1 - fraction, fraction], dim=-1)
 
 
-def _bicubic(fraction: Tensor) -> tuple[list[int], Tensor]:
+def _bicubic(fraction: Tensor) -> tuple[int, Tensor]:
     def near(distance: Tensor) -> Tensor:
         return ((SHARPNESS + 2) * distance - (SHARPNESS + 3)) * distance.square() + 1
 
@@ -67,4 +86,4 @@ def _bicubic(fraction: Tensor) -> tuple[list[int], Tensor]:
         return SHARPNESS * (((distance - 5) * distance + 8) * distance - 4)
 
     weights = [far(1 + fraction), near(fraction), near(1 - fraction), far(2 - fraction)]
-    return [-1, 0, 1, 2], torch.stack(weights, dim=-1)
+    return 1, torch.stack(weights, dim=-1)

@@ -148,7 +148,7 @@ def _at_points(matrix: Tensor, points: Tensor) -> Tensor:
 def _at_pixels(matrix: Tensor, height: int, width: int) -> Tensor:
     """matrix [N, R, 3] times (x, y, 1) of the pixel centres: [N, height, width, R]."""
     compiled = torch.compiler.is_compiling()  # which fuses the sums
-    if matrix.device.type == "cpu" and not compiled and torch.get_float32_matmul_precision() == "highest":
+    if matrix.device.type in ("cpu", "cuda") and not compiled and torch.get_float32_matmul_precision() == "highest":
         return _at_pixels_by_product(matrix, height, width)
     return _at_pixels_by_sums(matrix, height, width)
 
@@ -160,9 +160,11 @@ def _at_pixels_by_sums(matrix: Tensor, height: int, width: int) -> Tensor:
 
 
 def _at_pixels_by_product(matrix: Tensor, height: int, width: int) -> Tensor:
-    """One matrix product for all samples, and one for their gradients: on a CPU ten times as fast as outer sums."""
+    """One matrix product for all samples, and one for their gradients: on a CPU ten times as fast as outer sums, on a
+    GPU two kernels in place of a dozen."""
+    basis = _pixel_basis(height, width, matrix.shape[1], matrix.dtype, matrix.device)
     with torch.autocast(matrix.device.type, enabled=False):
-        pixels: Tensor = _Product.apply(matrix.flatten(1), _pixel_basis(height, width, matrix.shape[1], matrix.dtype))
+        pixels: Tensor = _Product.apply(matrix.flatten(1), basis)
     return pixels.reshape(len(matrix), height, width, matrix.shape[1])
 
 
@@ -195,12 +197,12 @@ class _Product(torch.autograd.Function):
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)  # a tensor kept from an inference could not be used in training
-def _pixel_basis(height: int, width: int, rows: int, dtype: torch.dtype) -> Tensor:
-    """[rows * 3, height * width * rows], on the CPU: what each entry of a matrix adds to each number at each pixel."""
+def _pixel_basis(height: int, width: int, rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[rows * 3, height * width * rows]: what each entry of a matrix adds to each number at each pixel."""
     x, y = pixel_centres(height, width, torch.empty(0, dtype=dtype))
     ones = torch.ones(height, width, dtype=dtype)
     coordinates = torch.stack([ones * x, ones * y[:, None], ones]).reshape(1, 3, -1, 1)
-    return (torch.eye(rows, dtype=dtype)[:, None, None] * coordinates).reshape(rows * 3, -1)
+    return (torch.eye(rows, dtype=dtype)[:, None, None] * coordinates).reshape(rows * 3, -1).to(device)
 
 
 def _divided(numerator: Tensor, denominator: Tensor) -> Tensor:

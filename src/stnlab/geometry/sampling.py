@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stnlab.errors import StnlabError
-from stnlab.geometry.gathering import Mode, Padding, gather
+from stnlab.geometry.gathering import Mode, Padding, gather, resized
 from stnlab.geometry.maps import PointMap
 
 
@@ -73,7 +73,7 @@ class Sampler:
         return torch.stack(views).sum(0)
 
     def _read(self, images: Tensor, grid: Tensor) -> Tensor:
-        if images.device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
+        if _needs_other_gradient(images, grid):
             return gather(images, grid, self.mode, self.padding)
         return F.grid_sample(images, grid, mode=self.mode, padding_mode=self.padding, align_corners=False)
 
@@ -97,6 +97,14 @@ def halvings(point_map: PointMap, images: Tensor, size: tuple[int, int]) -> Tens
     return torch.maximum(*squares).clamp_min(1).log2() / 2
 
 
+def _needs_other_gradient(*tensors: Tensor) -> bool:
+    """Whether torch's own is asked for and would not be deterministic, as on a GPU."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return wanted and tensors[0].device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
+
+
 def _halved(images: Tensor) -> Tensor:
     size = [max(side // 2, 1) for side in images.shape[2:]]
+    if _needs_other_gradient(images):
+        return resized(images, size)
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)

@@ -71,7 +71,10 @@ def timm(
         if min(input_shape[1:]) <= pixels:
             given = "x".join(map(str, input_shape))
             raise StnlabError(f"localizer.pixels={pixels}: the input is {given} and can only get smaller; give null")
-        first = [nn.AdaptiveAvgPool2d(pixels)]
+        # where it can, not the adaptive kind, whose gradient on a GPU is not deterministic
+        height, width = input_shape[1:]
+        whole = height % pixels == width % pixels == 0
+        first = [nn.AvgPool2d((height // pixels, width // pixels)) if whole else nn.AdaptiveAvgPool2d(pixels)]
         input_shape = (input_shape[0], pixels, pixels)
     try:
         stages = list(timm_cnn(input_shape, outputs, name, pretrained, stem).stages)

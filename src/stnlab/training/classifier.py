@@ -18,7 +18,7 @@ from stnlab.evaluation.health import collapsed
 from stnlab.models.network import Network
 from stnlab.models.prediction import Prediction
 from stnlab.runs.predictions import Predictions
-from stnlab.seeds import derive
+from stnlab.seeds import derive, reseed
 from stnlab.training.divergence import EVERY, Divergence
 from stnlab.training.geometry_arrays import geometry_arrays
 from stnlab.training.processes import gathered
@@ -78,11 +78,7 @@ class Classifier(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         accumulated = self.trainer.accumulate_grad_batches
         part = () if accumulated == 1 else (batch_idx % accumulated,)  # of a step, or its masks would all be one
-        seed = derive(self.seed, "step", self.global_step, self.global_rank, *part)
-        if self.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed notes the whole stack for GPUs not in use
-        else:
-            torch.manual_seed(seed)
+        reseed(derive(self.seed, "step", self.global_step, self.global_rank, *part), self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self._training_logits(batch.image, first=batch_idx % self.trainer.accumulate_grad_batches == 0)
@@ -154,7 +150,9 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         classifier, localizers = self.network.classifier_parameters(), self.network.localizer_parameters()
         steps = self.recipe.total_steps(self._steps_an_epoch)
-        optimizer, schedule = self.recipe.optimise(classifier, localizers, steps)
+        # Lightning refuses to clip what a fused optimiser has to unscale itself.
+        fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        optimizer, schedule = self.recipe.optimise(classifier, localizers, steps, fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -79,15 +80,17 @@ def check_devices(trainer: dict[str, Any]) -> int:
 
 
 def missing_compiler(on_gpu: bool) -> str | None:
-    """What torch.compile lacks on this machine, in words: on a GPU a compiler of C (for Triton), else one of C++."""
+    """What torch.compile lacks on this machine, in words: on a GPU a compiler of C and Python's headers (for Triton),
+    else a compiler of C++."""
     usual = {"darwin": ["clang++"], "win32": ["cl"]}.get(sys.platform, ["g++"])
     variable, usual, language = ("CC", ["gcc", "clang"], "C") if on_gpu else ("CXX", usual, "C++")
     candidates = [os.environ[variable]] if os.environ.get(variable) else usual
-    if any(map(shutil.which, candidates)):
-        return None
-    return (
-        f"needs a {language} compiler, but {' or '.join(candidates)} is not here; install it, or name one in {variable}"
-    )
+    if not any(map(shutil.which, candidates)):
+        names = " or ".join(candidates)
+        return f"needs a {language} compiler, but {names} is not here; install it, or name one in {variable}"
+    if on_gpu and not (header := Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return f"needs {header.name}, but {header.parent} has none; install Python's headers (python3-dev)"
+    return None
 
 
 def count_gpus() -> int:
@@ -121,39 +124,50 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def claim_devices(count: int, jobs_per_device: int) -> None:
-    """Take so many GPUs for this process, as long as it lives, and hide the others; waits until they are free.
+@contextmanager
+def claimed_devices(count: int, jobs_per_device: int) -> Iterator[None]:
+    """A job takes so many GPUs for this process and hides the others; waits until they are free.
 
-    A place on a device is a locked file, so that the jobs of several sweeps on a machine share out its GPUs. Does
-    nothing where there are fewer GPUs than that: the run's own check says so.
+    A place on a device is a locked file, so that the jobs of several sweeps on a machine share out its GPUs. CUDA, once
+    started, knows no others than it has seen: later jobs of this process take the same ones. Does nothing where there
+    are fewer GPUs than that: the run's own check says so.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
-    if _claimed or not 0 < count <= len(names) or not torch.cuda.device_count():
-        return
-    folder = Path(tempfile.gettempdir()) / f"stnlab-devices-{getpass.getuser()}"
-    folder.mkdir(exist_ok=True)
-    for waited in itertools.count():
-        for place in range(jobs_per_device):
-            taken = [lock for name in names if (lock := _taken(folder / f"{name}-{place}.lock"))]
-            if len(taken) >= count:
-                for lock in taken[count:]:
-                    lock.release()
-                _claimed.extend(taken[:count])
-                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(
-                    Path(lock.lock_file).name.rpartition("-")[0] for lock in _claimed
-                )
-                return
-            for lock in taken:
-                lock.release()
-        if not waited:
-            print(f"waiting for {count} of the {len(names)} GPUs here: all are taken", flush=True)
-        time.sleep(WAIT)
+    places = _claimed(count, jobs_per_device)
+    try:
+        yield
+    finally:
+        for place in places:
+            place.release()
 
 
 WAIT = 1.0
 """Seconds between two looks for a free GPU."""
-_claimed: list[filelock.BaseFileLock] = []
+_seen: list[str] = []
+"""GPUs that the first job of this process took."""
+
+
+def _claimed(count: int, jobs_per_device: int) -> list[filelock.BaseFileLock]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    names = _seen[:count] or names
+    if not 0 < count <= len(names) or not torch.cuda.device_count():
+        return []
+    folder = Path(tempfile.gettempdir()) / f"stnlab-devices-{getpass.getuser()}"
+    folder.mkdir(exist_ok=True)
+    for waited in itertools.count():
+        for place in range(jobs_per_device):
+            taken = {name: lock for name in names if (lock := _taken(folder / f"{name}-{place}.lock"))}
+            for name in list(taken)[count if len(taken) >= count else 0 :]:
+                taken.pop(name).release()
+            if taken:
+                if not _seen:
+                    _seen.extend(taken)
+                    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
+                return list(taken.values())
+        if not waited:
+            print(f"waiting for {count} of the {len(names)} GPUs here: all are taken", flush=True)
+        time.sleep(WAIT)
+    raise AssertionError  # it waits for ever
 
 
 def _taken(path: Path) -> filelock.BaseFileLock | None:
@@ -163,3 +177,11 @@ def _taken(path: Path) -> filelock.BaseFileLock | None:
     except filelock.Timeout:
         return None
     return lock
+
+
+def prepare_determinism(wanted: bool) -> None:
+    """Lightning sets torch's flag, and what it needs of cuBLAS, only where `trainer.deterministic` is given; but cuBLAS
+    looks once, before the first job of this process, and the flag of a job would stay for the next."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a kernel for each tensor

@@ -33,11 +33,12 @@ def _found_at(run: RunDirectory) -> str:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What `predictions.npz`, `evaluation.npz` and `metrics.json` would hold today."""
+    """What `predictions.npz`, `evaluation.npz` and `metrics.json` would hold today. device: `cpu` or `cuda`, say."""
 
     predictions: dict[Split, Predictions]
     evaluation: Evaluation
     metrics: dict[str, float]
+    device: str
 
     def write(self, run: RunDirectory) -> None:
         """Replace these files of the run, and note by which code."""
@@ -81,4 +82,4 @@ def evaluate_run(run: RunDirectory, config: Config, own_folders: Sequence[Path] 
     evaluation = inspect_network(components, run.config, run.evaluation().frames)
     predictions = components.module.predictions
     metrics = summarise(predictions, components.data.distortion.size, evaluation, run.history)
-    return Evaluated(predictions, evaluation, metrics)
+    return Evaluated(predictions, evaluation, metrics, trainer.strategy.root_device.type)

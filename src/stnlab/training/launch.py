@@ -14,7 +14,7 @@ from stnlab.command import leaving_at_sigterm
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
-from stnlab.training.devices import check_devices, claim_devices
+from stnlab.training.devices import check_devices, claimed_devices
 
 WATCH = 0.5
 """Seconds between two looks of a process at whether those that it works for are alive."""
@@ -30,9 +30,16 @@ def launch(config: Config, run: RunDirectory) -> None:
     The processes are started by torchrun from the run's own configuration, not from the command line: under a
     multirun that would start the whole sweep again. torchrun finds a free port and ends all if one dies.
     """
-    if "STNLAB_JOBS_PER_DEVICE" in os.environ and config["trainer"].get("accelerator") != "cpu":
-        devices = config["trainer"].get("devices")
-        claim_devices(devices if isinstance(devices, int) else 1, int(os.environ["STNLAB_JOBS_PER_DEVICE"]))
+    shared = os.environ.get("STNLAB_JOBS_PER_DEVICE")
+    if shared is None or config["trainer"].get("accelerator") == "cpu":
+        _launch(config, run)
+        return
+    devices = config["trainer"].get("devices")
+    with claimed_devices(devices if isinstance(devices, int) else 1, int(shared)):
+        _launch(config, run)
+
+
+def _launch(config: Config, run: RunDirectory) -> None:
     processes = check_devices(config["trainer"])
     from stnlab.training.run import check_run, train_run
 

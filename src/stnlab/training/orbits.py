@@ -14,7 +14,8 @@ from stnlab.seeds import generator
 Said = tuple[Tensor, Tensor, Tensor]
 
 AT_ONCE = 250
-"""Images; fewer if a batch of evaluation has fewer. A CPU takes twice as long for batches that leave its cache."""
+"""Images on a CPU, which takes twice as long for batches that leave its cache; fewer if a batch of evaluation has
+fewer. A GPU takes that."""
 
 
 def chosen_images(data: ImageData, count: int) -> Tensor:
@@ -27,8 +28,8 @@ def chosen_images(data: ImageData, count: int) -> Tensor:
 def sweep_orbits(network: Network, data: ImageData, sizes: OrbitSizes) -> dict[str, Orbit]:
     """`rotation` and `scale`, each alone; empty if `sizes` wants no images.
 
-    The network is in eval mode on the data's device. Probabilities are float32 there: the batch size, threads and the
-    device move them by their rounding, about 1e-6.
+    The network is in eval mode on the data's device. Probabilities are float32 there: the batch size and threads move
+    them by their rounding, about 1e-6, another device by that of its convolutions.
     """
     if not sizes.images:
         return {}
@@ -38,7 +39,8 @@ def sweep_orbits(network: Network, data: ImageData, sizes: OrbitSizes) -> dict[s
     labels: list[Tensor] = []
     cut: dict[str, list[Tensor]] = {name: [] for name in orbits}
     known = data.dataset.posed and data.dataset.background is None
-    for rows in torch.split(chosen, min(AT_ONCE, data.eval_batch_size)):
+    at_once = min(AT_ONCE, data.eval_batch_size) if data.device.type == "cpu" else data.eval_batch_size
+    for rows in torch.split(chosen, at_once):
         raw = data.picked("test", data.rows["test"][rows])
         still = data.posed(raw)
         reference = _probabilities(network, still.image)

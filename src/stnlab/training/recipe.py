@@ -1,5 +1,6 @@
 """Optimiser, schedule, batch size and length, as one choice."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,10 +59,20 @@ class Recipe:
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_an_epoch
 
     def optimise(
-        self, classifier: Sequence[nn.Parameter], localizers: Sequence[tuple[float, list[nn.Parameter]]], steps: int
+        self,
+        classifier: Sequence[nn.Parameter],
+        localizers: Sequence[tuple[float, list[nn.Parameter]]],
+        steps: int,
+        fused: bool = False,
     ) -> tuple[Optimizer, LambdaLR]:
-        """The optimiser and its schedule over so many steps; localizers: (learning-rate multiplier, parameters)."""
-        optimizer = self.optimizer([{"params": list(classifier)}])
+        """The optimiser and its schedule over so many steps; localizers: (learning-rate multiplier, parameters).
+
+        fused: one kernel for all parameters, if the optimiser has such a one and the recipe does not choose.
+        """
+        known = inspect.signature(self.optimizer).parameters
+        chosen = getattr(self.optimizer, "keywords", {})
+        way = {"fused": True} if fused and "fused" in known and not {"fused", "foreach"} & chosen.keys() else {}
+        optimizer = self.optimizer([{"params": list(classifier)}], **way)
         base = optimizer.param_groups[0]["lr"]
         for multiplier, parameters in localizers:
             if parameters:

@@ -85,11 +85,11 @@ class Recorder(Checkpoint):
             raise KeyboardInterrupt
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_clock()
+        self._stop_clock(trainer)
         self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_clock()
+        self._stop_clock(trainer)
         row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "images_seen": self.images_seen}
         for name in COLUMNS:
             # Not every epoch is validated; Lightning would still hold what the last one found.
@@ -130,9 +130,9 @@ class Recorder(Checkpoint):
             link(written, self.run.best_checkpoint)  # no second copy until the last one moves on
         written.replace(last)
 
-    def _stop_clock(self) -> None:
+    def _stop_clock(self, trainer: pl.Trainer) -> None:
         if self._started is not None:
-            if torch.cuda.is_available():
+            if trainer.strategy.root_device.type == "cuda":
                 torch.cuda.synchronize()
             self.train_seconds += time.perf_counter() - self._started
             self._started = None

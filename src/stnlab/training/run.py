@@ -21,7 +21,7 @@ from stnlab.runs.files import UnwritableError
 from stnlab.runs.identity import Config, normalise
 from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
-from stnlab.training.devices import check_devices, cpu_name, hidden_gpus
+from stnlab.training.devices import check_devices, cpu_name, hidden_gpus, prepare_determinism
 from stnlab.training.frames import FrameRecorder
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import checkpoint_to_go_on_from
@@ -45,6 +45,7 @@ def train_run(config: Config, locked: bool = False) -> RunDirectory:
     normalised = normalise(config)
     run = RunDirectory.of(Path(config["runs_dir"]) / config["study"], normalised)
     set_threads(config["trainer"].get("threads"))
+    prepare_determinism(config["trainer"].get("deterministic", False))
     components = build_components(config)
     if mode := config["trainer"].get("compile"):
         components.module.compile_training(mode)
