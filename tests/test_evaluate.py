@@ -159,6 +159,8 @@ def test_every_metric_of_a_run_is_explained_by_one_row(run: RunDirectory, capsys
 def test_what_is_no_finished_run_is_refused(run: RunDirectory):
     with pytest.raises(StnlabError, match="not a run"):
         evaluate.main([str(run.path.parent / "nothing")])
+    with pytest.raises(StnlabError, match=f"holds studies; give the path of one: {run.path.parent}"):
+        evaluate.main([str(run.path.parent.parent)])
     run.update(state="running")
     with pytest.raises(StnlabError, match="no run of this study has results yet"):
         evaluate.main([str(run.path.parent)])

@@ -170,11 +170,11 @@ def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
     """An override of something that is not there: what there is beside it, and which other choices have it."""
     *parents, name = key.split(".")
     folders = config_directories(arguments)
-    searched = _searched(folders)
+    found = searched(folders)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        overrides = parser.parse_overrides([*searched, *(one for one in arguments if not one.startswith("-"))])
+        overrides = parser.parse_overrides([*found, *(one for one in arguments if not one.startswith("-"))])
         composed: Config | None = None
         options: set[str] = set()
         for job in _jobs(key, overrides):
@@ -187,7 +187,7 @@ def _unknown_key(key: str, arguments: Sequence[str], file: str) -> str:
         if name in options and any(one.key_or_group == key and isinstance(one.value(), dict) for one in overrides):
             return f"{key}: has no such keys; to replace it as a whole, ~{key} and then '+{key}={{...}}'"
         chosen = composed["hydra"]["runtime"]["choices"].get(parents[0]) if parents else None
-        others = _options_elsewhere(parents, chosen, folders, searched) if isinstance(chosen, str) else {}
+        others = _options_elsewhere(parents, chosen, folders, found) if isinstance(chosen, str) else {}
     belongs = _belongs(name, parents, options, others)
     if name in options:  # what lacks it is a job that no argument tells of: a cell of an ablation
         return f"{key}: some job has no such key{belongs}"
@@ -207,7 +207,7 @@ def _belongs(name: str, parents: Sequence[str], options: Collection[str], others
     return f"; {meant} belongs to {parents[0]}={', '.join(others[meant][:MOST_CHOICES])}{more}"
 
 
-def _searched(folders: Sequence[Path]) -> list[str]:
+def searched(folders: Sequence[Path]) -> list[str]:
     """The override by which Hydra finds the choices in the user's own folders, too; none without such folders."""
     quoted = (str(folder).replace("'", r"\'") for folder in folders)
     listed = ", ".join(f"'file://{folder}'" for folder in quoted)

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 def _runs(path: Path) -> list[RunDirectory]:
     """A run, or those of a study that have results."""
-    if (path / "run.json").exists() or not list(path.glob("*/run.json")):
+    if (path / "run.json").exists() or not [*path.glob("*/run.json"), *path.glob("*/*/run.json")]:
         from stnlab.training.loading import finished
 
         return [finished(path)]

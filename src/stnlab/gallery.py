@@ -44,12 +44,10 @@ def main(arguments: list[str]) -> int:
 
 def with_own_choices(arguments: list[str]) -> list[str]:
     """Overrides alone, with what `--config-dir` says as one. Raises StnlabError for any other flag."""
-    from stnlab.compose import folders_and_overrides
+    from stnlab.compose import folders_and_overrides, searched
 
     found, overrides = folders_and_overrides(arguments, "the gallery")
-    quoted = (str(folder).replace("'", r"\'") for folder in found)
-    folders = ", ".join(f"'file://{folder}'" for folder in quoted)
-    return [f"hydra.searchpath=[{folders}]", *overrides] if folders else overrides
+    return [*searched(found), *overrides]
 
 
 def check_settings(config: dict[str, Any]) -> None:

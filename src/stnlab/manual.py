@@ -46,7 +46,7 @@ def manual(command: str, conf: Path, extra: Sequence[Path] = ()) -> str:
     own = {key: value for key, value in root.items() if key not in ("defaults", "hydra")}
     for key, value in own.items():
         for name, entry in value.items() if isinstance(value, dict) else [("", value)]:
-            shown = str(entry).lower() if isinstance(entry, bool) else entry
+            shown = "null" if entry is None else str(entry).lower() if isinstance(entry, bool) else entry
             said = f"{key}.{name}={shown}" if name else f"{key}={shown}"
             lines.append(f"    {said:<23} {comments.get(name or key, '')}".rstrip())
     lines += [

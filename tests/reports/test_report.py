@@ -19,6 +19,7 @@ from stnlab.reports.latex import escape, to_latex
 from stnlab.reports.measures import interval_of, measure_called
 from stnlab.reports.options import arguments, parse
 from stnlab.reports.pivot import grid, grid_texts
+from stnlab.reports.provenance import commands
 from stnlab.runs import RunDirectory
 
 
@@ -301,6 +302,13 @@ def test_the_page_says_how_to_make_it_again(make_study, tmp_path):
     assert f"python -m stnlab.report {path} measures=test/nll cells=all output={tmp_path}/out --runs" in page
     assert "stnlab.train data=mnist_rotated placement=none trainer.precision=32 seed=0 study=own" in page
     assert parse([str(path), *arguments(options)]) == ([path], options)
+
+
+def test_a_command_names_the_recipe_that_a_studys_file_did(make_study):
+    typed = {"overrides": ["ablation=mine", "cells=[none]", "seed=0"]}
+    path = make_study({"placement": "none", "environment": typed})
+    (command,) = commands(read_study(path))
+    assert command == "python -m stnlab.train ablation=mine 'cells=[none]' recipe=fast seed=0 study=own"
 
 
 def test_a_measure_has_an_interval_from_three_seeds_on_and_two_have_their_range(make_study):

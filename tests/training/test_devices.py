@@ -165,3 +165,28 @@ def test_compiling_for_a_gpu_needs_pythons_headers(tmp_path: Path, monkeypatch: 
     assert devices.missing_compiler(on_gpu=False) is None
     (tmp_path / "Python.h").touch()
     assert devices.missing_compiler(on_gpu=True) is None
+
+
+def test_each_process_takes_gpus_of_its_own_and_waits_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(devices, "WAIT", 0.01)
+
+    def new_process() -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+        monkeypatch.setattr(devices, "_seen", [])
+
+    taken = []
+    for _ in range(4):
+        new_process()
+        with devices.claimed_devices(1, jobs_per_device=2):
+            pass
+        job = devices.claimed_devices(1, jobs_per_device=2)  # the next one of the same process
+        job.__enter__()
+        taken.append((os.environ["CUDA_VISIBLE_DEVICES"], job))
+    assert [name for name, _ in taken] == ["4", "6", "4", "6"]
+    new_process()
+    monkeypatch.setattr(devices.time, "sleep", lambda _: [job.__exit__(None, None, None) for _, job in taken[:2]])
+    for count in (2, 1):  # a smaller job of this process: CUDA has seen both, and counts from the first
+        with devices.claimed_devices(count, jobs_per_device=2):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"

@@ -25,16 +25,14 @@ class Grid(BasicSweeper):
     they start any and train a run that several cells ask for once, so the sweeper need not.
     """
 
-    def __init__(
-        self, max_batch_size: int | None, params: Mapping[str, Any] | None, cells: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(max_batch_size, {key: _text(value) for key, value in (params or {}).items()})
+    def __init__(self, params: Mapping[str, Any] | None, cells: Mapping[str, Any] | None = None) -> None:
+        super().__init__(None, {key: _text(value) for key, value in (params or {}).items()})
         self.cells = dict(cells or {})
 
     def split_arguments(  # type: ignore[override]  # Hydra's needs to know nothing but its arguments
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """Batches of jobs. overrides: those of params, then those of the command line."""
+        """All jobs as one batch. overrides: those of params, then those of the command line."""
         from stnlab.errors import StnlabError
 
         params, given = (_values(some) for some in (overrides[: len(self.params)], overrides[len(self.params) :]))
@@ -49,8 +47,7 @@ class Grid(BasicSweeper):
             keys = [key for key in given if any(one.startswith(f"{key}=") for one in own)]
             shown = " ".join(one for key in keys for one in given[key])
             raise StnlabError(f"{shown}: no cell of this study is that; its cells are {', '.join(self.cells)}")
-        size = max_batch_size or len(jobs)
-        return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        return [jobs]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         pass

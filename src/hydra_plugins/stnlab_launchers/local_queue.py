@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
+from hydra_plugins.stnlab_launchers.options import check_options
 from hydra_plugins.stnlab_launchers.parallel import PER_DEVICE
-from hydra_plugins.stnlab_launchers.queue import Jobs, Queue, checked
+from hydra_plugins.stnlab_launchers.queue import Jobs, Queue
 
 if TYPE_CHECKING:
     import submitit
@@ -27,7 +28,7 @@ class LocalQueue(Queue):
     def __init__(
         self, n_jobs: Annotated[int, Ge(1)], minutes: Annotated[int, Ge(1)], jobs_per_device: Annotated[int, Ge(1)]
     ) -> None:
-        checked(self, locals())
+        check_options(self, locals())
         super().__init__(n_jobs)
         self.at_once, self.minutes, self.jobs_per_device = n_jobs, minutes, jobs_per_device
 

@@ -6,12 +6,15 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from hydra_plugins.stnlab_launchers.options import check_options
 
 if TYPE_CHECKING:
     from stnlab.runs.directory import RunDirectory
@@ -29,12 +32,10 @@ class Parallel(Launcher):
     or shares it with jobs_per_device - 1 others.
     """
 
-    def __init__(self, n_jobs: int, jobs_per_device: int = 1) -> None:
+    def __init__(self, n_jobs: Annotated[int, Ge(1)], jobs_per_device: Annotated[int, Ge(1)] = 1) -> None:
         from stnlab.errors import StnlabError
 
-        for name, value in (("n_jobs", n_jobs), ("jobs_per_device", jobs_per_device)):
-            if not isinstance(value, int) or value < 1:
-                raise StnlabError(f"hydra.launcher.{name}={value}: should be a whole number of at least 1")
+        check_options(self, locals())
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
             raise StnlabError(
                 "hydra/launcher=parallel: needs hydra-joblib-launcher; pip install '<path to the clone>[parallel]'"

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import io
 import time
-import typing
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,7 +104,7 @@ class Queue(Launcher):
         folder.mkdir(parents=True, exist_ok=True)
         executor, fresh = self.executor(folder), bool(self.config.fresh)
         arguments = [
-            (list(own), run and run.path.absolute(), _replaced(run, fresh), "hydra.sweep.dir", number)
+            (list(own), run and run.path.absolute(), run.known_id if fresh and run else None, "hydra.sweep.dir", number)
             for number, (own, run) in enumerate(zip(overrides, runs, strict=True), start=first)
         ]
         with filelock.FileLock(folder / ".lock"):  # another command of the same study may submit now
@@ -148,20 +147,3 @@ class Queue(Launcher):
             said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).strip().splitlines())
             raise StnlabError(f"hydra/launcher={self.name}: the jobs were refused: {said}") from error
         return dict(zip(batch, jobs, strict=True))
-
-
-def _replaced(run: "RunDirectory | None", fresh: bool) -> str | None:
-    """The id of the run that fresh=true throws away; empty if there is none."""
-    if not fresh or run is None:
-        return None
-    return "" if run.damaged or run.state == "absent" else str(run.info.get("id"))
-
-
-def checked(launcher: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a launcher, by the annotations of its constructor. Raises StnlabError for a wrong one."""
-    from stnlab.choices import check
-
-    hints = typing.get_type_hints(type(launcher).__init__, include_extras=True)
-    return {
-        name: check(value, hints[name], f"hydra.launcher.{name}") for name, value in options.items() if name in hints
-    }

@@ -28,9 +28,12 @@ class QueuedJob:
         self.job, self.max_restarts = job, max_restarts
 
     def __call__(self, overrides: Sequence[str], run: Path | None, replaced: str | None, *rest: Any) -> JobReturn:
-        """run: its directory. replaced: with fresh=true, the id of the run to throw away; a later start must not."""
+        """run: its directory. replaced: with fresh=true, the id of the run to throw away (empty: there is none); a
+        later start must not."""
+        from stnlab.runs.directory import RunDirectory
+
         warned = Warned()
-        if replaced is not None and run is not None and _id(run) != replaced:
+        if replaced is not None and run is not None and RunDirectory(run).known_id != replaced:
             overrides = [*(one for one in overrides if one.partition("=")[0] != "fresh"), "fresh=false"]
         try:
             return self.job(list(overrides), *rest)
@@ -65,10 +68,3 @@ class Warned:
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
-
-
-def _id(run: Path) -> str:
-    from stnlab.runs.directory import RunDirectory
-
-    directory = RunDirectory(run)
-    return "" if directory.damaged or directory.state == "absent" else str(directory.info.get("id"))

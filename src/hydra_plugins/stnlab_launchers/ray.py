@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Ge
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+
+from hydra_plugins.stnlab_launchers.options import check_options
 
 
 class Ray(Launcher):
@@ -22,16 +25,16 @@ class Ray(Launcher):
     process or machine died. hydra-ray-launcher would do for Ray, but wants cloudpickle < 3, and joblib one from 3 on.
     """
 
-    def __init__(self, address: str | None, num_cpus: int, num_gpus: float, max_retries: int) -> None:
-        from annotated_types import Ge
-
-        from stnlab.choices import check
+    def __init__(
+        self,
+        address: str | None,
+        num_cpus: Annotated[int, Ge(1)],
+        num_gpus: Annotated[float, Ge(0)],
+        max_retries: Annotated[int, Ge(0)],
+    ) -> None:
         from stnlab.errors import StnlabError
 
-        check(address, str | None, "hydra.launcher.address")
-        check(num_cpus, Annotated[int, Ge(1)], "hydra.launcher.num_cpus")
-        check(num_gpus, Annotated[float, Ge(0)], "hydra.launcher.num_gpus")
-        check(max_retries, Annotated[int, Ge(0)], "hydra.launcher.max_retries")
+        check_options(self, locals())
         if importlib.util.find_spec("ray") is None:
             raise StnlabError("hydra/launcher=ray_tasks: needs ray; pip install '<path to the clone>[ray]'")
         self.address = address

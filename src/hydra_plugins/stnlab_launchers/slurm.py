@@ -14,7 +14,8 @@ from annotated_types import Ge, Gt
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
-from hydra_plugins.stnlab_launchers.queue import Jobs, Queue, checked
+from hydra_plugins.stnlab_launchers.options import check_options
+from hydra_plugins.stnlab_launchers.queue import Jobs, Queue
 
 if TYPE_CHECKING:
     import submitit
@@ -53,7 +54,7 @@ class Slurm(Queue):
         from stnlab.errors import StnlabError
 
         sbatch = OmegaConf.to_container(sbatch) if OmegaConf.is_config(sbatch) else sbatch  # type: ignore[assignment]
-        checked(self, locals())
+        check_options(self, locals())
         if warning_seconds >= 60 * minutes:
             raise StnlabError(
                 f"hydra.launcher.warning_seconds={warning_seconds}: should be less than the time limit of {minutes} min"

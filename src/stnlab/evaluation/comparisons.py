@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from stnlab.errors import StnlabError
-from stnlab.evaluation.intervals import Outcomes, covered
+from stnlab.evaluation.intervals import Outcomes
 from stnlab.evaluation.seeds import p_value, p_value_of_one, standard_error, with_seeds
 
 MCNEMAR = "exact McNemar"
@@ -23,8 +23,7 @@ class Comparison:
     """Error of a cell minus error of its baseline, over the seeds they share: negative is better than the baseline.
 
     difference, low, high: fractions in [-1, 1], with the 95% interval. p: two-sided. p_holm: after Holm's correction
-    for the comparisons made together. test: its name. covers: what the interval covers. n_images: 0 where the images
-    of a run are not told apart.
+    for the comparisons made together. test: its name.
     """
 
     difference: float
@@ -34,8 +33,6 @@ class Comparison:
     p_holm: float
     test: str
     n_seeds: int
-    n_images: int
-    covers: str
 
 
 def compare(pairs: Sequence[tuple[Outcomes, Outcomes]]) -> list[Comparison]:
@@ -106,7 +103,7 @@ def contrast(differences: np.ndarray, threshold: float = 0.0) -> Comparison:
         p, test = mcnemar(int((differences > 0).sum()), int((differences < 0).sum())), MCNEMAR
     else:
         p, test = p_value_of_one(estimate - threshold, image_error), NORMAL
-    return Comparison(estimate, low, high, p, p, test, seeds, images, covered(seeds))
+    return Comparison(estimate, low, high, p, p, test, seeds)
 
 
 def contrast_of_runs(values: Sequence[float] | np.ndarray, threshold: float = 0.0) -> Comparison:
@@ -117,7 +114,7 @@ def contrast_of_runs(values: Sequence[float] | np.ndarray, threshold: float = 0.
     """
     seeds, estimate, error = len(values), float(np.mean(values)), standard_error(values)
     if seeds == 1:
-        return Comparison(estimate, -inf, inf, 1.0, 1.0, STUDENT_OF_RUNS, 1, 0, "nothing: one seed")
+        return Comparison(estimate, -inf, inf, 1.0, 1.0, STUDENT_OF_RUNS, 1)
     low, high = with_seeds(values, estimate, estimate)
     p = p_value(estimate - threshold, error, 0.0, seeds)
-    return Comparison(estimate, low, high, p, p, STUDENT_OF_RUNS, seeds, 0, "seeds")
+    return Comparison(estimate, low, high, p, p, STUDENT_OF_RUNS, seeds)

@@ -32,8 +32,7 @@ class CalibrationDifference:
     """ECE of a cell minus ECE of its baseline, over the seeds they share: negative is better calibrated.
 
     difference: as observed. low, high: the 95% interval, with the bias taken off. p: two-sided. p_holm: after Holm's
-    correction for the comparisons made together. gap, baseline_gap: mean confidence - accuracy of either, positive
-    where overconfident.
+    correction for the comparisons made together.
     """
 
     difference: float
@@ -41,8 +40,6 @@ class CalibrationDifference:
     high: float
     p: float
     p_holm: float
-    gap: float
-    baseline_gap: float
 
 
 Pair = tuple[Outcomes, Outcomes]
@@ -117,8 +114,7 @@ def _ece_difference(observed: Floats, baseline: Floats, drawn: Floats, drawn_bas
     seeds, spread = len(by_seed), standard_error(by_seed)
     found = [p_value(one, spread, error, seeds) if seeds > 1 else p_value_of_one(one, error) for one in centres]
     p = max(SMALLEST_P, *found)
-    gap, baseline_gap = (-float(one[:, :-1].sum(axis=1).mean()) for one in (observed, baseline))
-    return CalibrationDifference(difference, low, high, p, p, gap, baseline_gap)
+    return CalibrationDifference(difference, low, high, p, p)
 
 
 def _ece(sums: Floats) -> Floats:

@@ -24,7 +24,6 @@ GREEN = "#009e73"
 VERMILION = "#d55e00"
 PURPLE = "#cc79a7"
 SKY = "#56b4e9"
-YELLOW = "#f0e442"
 
 INK = "#2b2b2b"
 FAINT = "#9a9a9a"

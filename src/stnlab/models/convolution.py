@@ -21,13 +21,13 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         margins = (0, 0) if self.padding == "valid" else self.padding
-        if not (isinstance(margins, tuple) and self._helps(input, *margins)):
+        if not (isinstance(margins, tuple) and self._helps(input, margins[0])):
             return super().forward(input)
         output = super().forward(input.detach())
         view: Tensor = _WithInputGradient.apply(output, input, self.weight, margins)
         return view
 
-    def _helps(self, input: Tensor, top: int, left: int) -> bool:
+    def _helps(self, input: Tensor, top: int) -> bool:
         wanted = input.requires_grad and torch.is_grad_enabled() and input.device.type == "cpu"
         plain = self.stride == self.dilation == (1, 1) and self.padding_mode == "zeros"
         return wanted and plain and self.in_channels <= FEW and self.groups == 1 and top < self.kernel_size[0]

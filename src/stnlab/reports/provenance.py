@@ -59,6 +59,13 @@ def command(cell: Cell, runs: Sequence[Run], study: str, without: Collection[str
         typed = [f"{group}={choices[group]}" for group in GROUPS[1:] if group in choices]
         typed += [f"{column}={value}" for column, value in cell.labels.items() if "." in column and value != ABSENT]
     overrides = [one for one in typed if not one.startswith(("seed=", "study=", "fresh=")) and one not in without]
+    named = {one.partition("=")[0] for one in overrides}
+    if (
+        named & {"ablation", "experiment"}
+        and "recipe" not in named
+        and (recipe := cell.config["choices"].get("recipe"))
+    ):
+        overrides.append(f"recipe={recipe}")  # what such a file says of it may be another by now
     seeds = ",".join(str(run.seed) for run in runs)
     many = ["-m"] if len(runs) > 1 else []
     return shlex.join(["python", "-m", "stnlab.train", *many, *overrides, f"seed={seeds}", f"study={study}"])

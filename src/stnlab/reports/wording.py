@@ -95,13 +95,6 @@ def _found(row: Row, other: Cell, both: PairFindings) -> str:
     )
 
 
-def confident(gap: float) -> str:
-    """`overconfident by 0.31 points`."""
-    if abs(gap) < 0.5e-4:
-        return "as confident as it is right"
-    return f"{'over' if gap > 0 else 'under'}confident by {percent(abs(gap))} points"
-
-
 def p_equals(p: float) -> str:
     """`p = 0.012`."""
     text = p_value(p)

@@ -76,6 +76,11 @@ class RunDirectory:
         return files.read_json(self.path / "run.json", remedy)
 
     @property
+    def known_id(self) -> str:
+        """What `start_id` has given it; empty before it has started, and if nobody can read it."""
+        return "" if self.damaged or self.state == "absent" else str(self.info.get("id"))
+
+    @property
     def state(self) -> State:
         if not (self.path / "run.json").exists():
             return "absent"
