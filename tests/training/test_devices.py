@@ -104,7 +104,7 @@ def test_on_a_gpu_nothing_meets_a_tensor_of_the_cpu_or_waits_for_one(
         with NothingOfTheCpu():
             batch = parts.data.distort(next(batches))
             prediction = network(batch.image)
-        arrays = geometry_arrays(batch, prediction) | batch.pose_parameters
+        arrays = geometry_arrays(batch, prediction) | dict(batch.pose_parameters)
         arrays |= {"logits": prediction.logits, "image": batch.image, "label": batch.label, "index": batch.index}
         assert {tensor.device for tensor in (*arrays.values(), *prediction.views)} == {gpu}
         ViewSums().update(prediction, batch.label, parts.data)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from stnlab.data.ranges import Parameters
 from stnlab.geometry.maps import PointMap
 
 Split = Literal["train", "val", "test"]
@@ -60,6 +61,6 @@ class Batch:
     label: Tensor
     index: Tensor
     poses: tuple[PointMap, ...] | None
-    pose_parameters: dict[str, Tensor]
+    pose_parameters: Parameters
     split: Split
     global_size: int

@@ -14,7 +14,9 @@ from stnlab.seeds import generator
 DRAWN = ("crop_x", "crop_y", "place_x", "place_y")
 
 
-def draw_clutter(count: int, crops: tuple[int, ...], rows: Tensor, scale: Range | None, *key: int | str) -> Parameters:
+def draw_clutter(
+    count: int, crops: tuple[int, ...], rows: Tensor, scale: Range | None, *key: int | str
+) -> dict[str, Tensor]:
     """For `count` samples of a store: how many crops each gets, of which images, from where, to where.
 
     crops: [low, high], how many. rows: the samples of the store that may be cropped. scale: [low, high], of each crop's

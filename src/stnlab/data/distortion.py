@@ -105,7 +105,7 @@ class Distortion:
         except StnlabError as error:
             raise StnlabError(str(error).replace("data.distortion", path, 1)) from error
 
-    def draw(self, boxes: Tensor, canvas: float, *key: int | str) -> Parameters:
+    def draw(self, boxes: Tensor, canvas: float, *key: int | str) -> dict[str, Tensor]:
         """One pose for each sample: [N] float32 of each parameter.
 
         Those are `rotation` and `shear` in radians, `scale`, `shift_x` and `shift_y`, normalised, and `perspective` and
@@ -136,8 +136,8 @@ class Distortion:
         drawn["shift_x"], drawn["shift_y"] = shift.unbind(1)
         return drawn | self._draw_bending(len(boxes), *key)
 
-    def _draw_bending(self, count: int, *key: int | str) -> Parameters:
-        drawn: Parameters = {}
+    def _draw_bending(self, count: int, *key: int | str) -> dict[str, Tensor]:
+        drawn: dict[str, Tensor] = {}
         if self.perspective:
             moved = torch.randn(count, 4, 2, generator=generator(*key, "perspective"))
             moved = kept_convex(moved * (2 * self.perspective / self.size))
@@ -152,9 +152,9 @@ class Distortion:
         """Root mean squares [N] of displacements [N, K, 2]."""
         return displacements.square().mean(dim=(1, 2)).sqrt() * (self.size / 2)
 
-    def draw_disturbance(self, count: int, rows: Tensor, *key: int | str) -> Parameters:
+    def draw_disturbance(self, count: int, rows: Tensor, *key: int | str) -> dict[str, Tensor]:
         """Clutter and noise of `count` samples; what is off draws nothing. rows: samples that may be cropped."""
-        drawn: Parameters = {}
+        drawn: dict[str, Tensor] = {}
         if self.clutter[1] >= 1:
             drawn |= draw_clutter(count, self.clutter, rows, self.clutter_scale, *key)
         if self.noise[1] > 0:

@@ -1,6 +1,7 @@
 """A dataset with its distortion as a LightningDataModule."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from stnlab.data.batch import Batch, RawBatch, Split
 from stnlab.data.dataset import Dataset
 from stnlab.data.distortion import Distortion, bounding_boxes
 from stnlab.data.loader import Loader, TensorLoader
-from stnlab.data.ranges import Parameters
+from stnlab.data.ranges import Lazily, Parameters
 from stnlab.data.raw import RawImages, in_memory, read_images
 from stnlab.data.streaming import StreamingLoader, default_workers
 from stnlab.errors import StnlabError
@@ -55,7 +56,7 @@ class _Table:
     """
 
     epoch: int
-    drawn: list[Parameters]
+    drawn: Sequence[Parameters]
     maps: list[PointMap] | None
     others: Tensor
 
@@ -223,7 +224,7 @@ class ImageData(pl.LightningDataModule):
         return self._distorted(raw, drawn, moved, [distortion.poses(parameters) for parameters in moved])
 
     def _distorted(
-        self, raw: RawBatch, drawn: list[Parameters], moved: list[Parameters], poses: list[PointMap]
+        self, raw: RawBatch, drawn: Sequence[Parameters], moved: Sequence[Parameters], poses: list[PointMap]
     ) -> Batch:
         """drawn: for each object, the source of clutter and noise; moved, poses: the pose that it is to have."""
         distortion = self._distortion(raw.split)
@@ -238,16 +239,16 @@ class ImageData(pl.LightningDataModule):
         label = self.dataset.combine(torch.stack(own, dim=1))
         if not (self.dataset.posed or distortion.moves):
             return Batch(image, label, raw.indices, None, {}, raw.split, raw.global_size)
-        per_object = {
-            name: torch.stack([parameters[name] for parameters in moved], dim=1) for name in distortion.pose_names
-        }
+        per_object = Lazily(
+            distortion.pose_names, lambda name: torch.stack([parameters[name] for parameters in moved], dim=1)
+        )
         return Batch(image, label, raw.indices, tuple(poses), per_object, raw.split, raw.global_size)
 
     def undistorted(self, raw: RawBatch) -> Tensor:
         """The images that `distort` starts from, uint8 [N, C, h, w], one object's channels after the other's."""
         return torch.cat(self._sources(raw, self._drawn(raw)), dim=1)
 
-    def _sources(self, raw: RawBatch, drawn: list[Parameters]) -> list[Tensor]:
+    def _sources(self, raw: RawBatch, drawn: Sequence[Parameters]) -> list[Tensor]:
         """The image of each object: the sample's own, then its partners'."""
         return [raw.images, *(self._stored(raw, parameters["partner"]) for parameters in drawn[1:])]
 
@@ -259,8 +260,11 @@ class ImageData(pl.LightningDataModule):
 
     def _drawn(self, raw: RawBatch) -> list[Parameters]:
         """What was drawn for each object of these samples."""
-        tables = self._table(raw.split, raw.epoch).drawn
-        return [{name: values[raw.indices] for name, values in table.items()} for table in tables]
+
+        def of_samples(table: Parameters) -> Parameters:
+            return Lazily(table, lambda name: table[name][raw.indices])
+
+        return [of_samples(table) for table in self._table(raw.split, raw.epoch).drawn]
 
     def _distortion(self, split: Split) -> Distortion:
         return self.test_distortion if split == "test" else self.distortion
@@ -284,7 +288,7 @@ class ImageData(pl.LightningDataModule):
         width = self._widths[_store(split)]
         seed = self.training_seed if split == "train" else self.seed
         key: tuple[int | str, ...] = (seed, split, epoch)
-        drawn: Parameters = {}
+        drawn: dict[str, Tensor] = {}
         if number:
             key = (*key, "object", number)
             drawn["partner"] = rows[torch.randint(len(rows), (len(boxes),), generator=generator(*key, "partner"))]

@@ -1,11 +1,36 @@
-"""Ranges that a user gives as [low, high], and what a uniform draw makes of them."""
+"""Ranges that a user gives as [low, high], what a uniform draw makes of them, and what was drawn."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor
 
 from stnlab.errors import StnlabError
 
 Range = tuple[float, ...]
-Parameters = dict[str, Tensor]
+Parameters = Mapping[str, Tensor]
+
+
+class Lazily(Parameters):
+    """Parameters by name, each made when it is first asked for: a training step needs few of those that were drawn."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Tensor]) -> None:
+        self._made: dict[str, Tensor | None] = dict.fromkeys(names)
+        self._make = make
+
+    def __getitem__(self, name: str) -> Tensor:
+        made = self._made[name]
+        if made is None:
+            made = self._made[name] = self._make(name)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def check_range(name: str, values: tuple[float, ...], least: float, most: float, example: str) -> None:
