@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from stnlab.reports import Options, write_report
 from stnlab.reports.measures import check_measures
 from stnlab.reports.options import parse
 from stnlab.reports.study import read_study
+from stnlab.runs import files
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,22 @@ def test_the_folder_of_studies_is_answered_by_their_names(command, tmp_path: Pat
         command([str(runs)])
     named = f"{runs}/demo, {runs}/mine, {runs}/placement and 2 more"
     assert str(caught.value) == f"{runs}: holds studies; give the path of one: {named}"
+
+
+def test_a_study_that_one_can_only_read_is_reported_elsewhere(
+    make_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, mkstemp = make_study({"placement": "none"}), files.tempfile.mkstemp
+
+    def read_only(**where: Any) -> Any:
+        if Path(where["dir"]).is_relative_to(path):
+            raise OSError(30, "Read-only file system", str(where["dir"]))
+        return mkstemp(**where)
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", read_only)
+    with pytest.raises(StnlabError, match=r"Read-only file system\); output=<folder> writes the report elsewhere"):
+        write_report(path)
+    assert (write_report(path, Options(output=tmp_path / "here")).folder / "index.html").exists()
 
 
 def test_metrics_are_explained_whatever_study_is_named(capsys: pytest.CaptureFixture[str]):

@@ -16,7 +16,7 @@ from stnlab.reports.papers import read_papers
 from stnlab.reports.pivot import grid
 from stnlab.reports.study import Report, read_study
 from stnlab.reports.tables import print_grid, print_table, to_csv, to_markdown
-from stnlab.runs.files import remove_unfinished, write_bytes
+from stnlab.runs.files import UnwritableError, remove_unfinished, write_bytes
 
 __all__ = ["Options", "Report", "print_report", "read_study", "write_report"]
 
@@ -33,6 +33,14 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
     """
     if options.output:
         _check_output(options.output)
+    try:
+        return _written(studies, options)
+    except UnwritableError as error:
+        elsewhere = "" if options.output else "; output=<folder> writes the report elsewhere"
+        raise StnlabError(f"{error}{elsewhere}") from error
+
+
+def _written(studies: Path | Sequence[Path], options: Options) -> Report:
     papers = read_papers(options.papers)
     report = read_study(studies, options.baseline, options.output)
     beside = beside_papers(report, papers)
@@ -58,7 +66,7 @@ def write_report(studies: Path | Sequence[Path], options: Options = DEFAULT) -> 
         write_bytes(report.folder / "results.tex", to_latex(report, layout, measures))
         write_bytes(report.folder / "index.html", to_page(report, pictures, layout, measures, pages, options))
     except OSError as error:
-        raise StnlabError(f"{report.folder}: cannot be written ({error})") from error
+        raise UnwritableError(f"{report.folder}: cannot be written ({error})") from error
     return report
 
 
