@@ -46,9 +46,10 @@ class Comparison:
 
 
 def medians(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """The median of what each returns, all of them called in turn, again and again."""
+    """The median of what each returns, all of them called in turn, there and back, again and again: so that a machine
+    that gets slower is slower for all."""
     found: dict[str, list[float]] = {name: [] for name in measured}
-    for _ in range(repeats):
-        for name, measure in measured.items():
-            found[name].append(measure())
+    for turn in range(repeats):
+        for name in list(measured) if turn % 2 == 0 else reversed(measured):
+            found[name].append(measured[name]())
     return {name: statistics.median(values) for name, values in found.items()}

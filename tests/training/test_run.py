@@ -212,6 +212,23 @@ def test_orbits_and_equivariance_gaps_are_kept_and_summarised(train: Train):
     assert {name: metrics[name] for name in off.metrics} == off.metrics
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], True), (["trainer.precision=bf16-mixed"], True), (ACCUMULATED[2:], None), (["recipe=paper"], True)],
+)
+def test_parameters_are_updated_at_once_unless_lightning_would_not_clip_them(
+    options: list[str], expected: bool | None, train: Train, monkeypatch: pytest.MonkeyPatch
+):
+    seen = set()
+    monkeypatch.setattr(
+        classifier.Classifier,
+        "on_train_batch_end",
+        lambda self, *_: seen.add(self.optimizers().param_groups[0].get("fused")),
+    )
+    train(*options, "recipe.epochs=null", "recipe.steps=1")
+    assert seen == {expected}
+
+
 def test_steps_shorter_and_longer_than_an_epoch(train: Train):
     short = train("recipe.epochs=null", "recipe.steps=3")
     assert [row["step"] for row in short.history] == [3]

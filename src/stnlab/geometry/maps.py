@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stnlab.geometry.signatures import signed
+
 HORIZON = 1e-3
 FAR_OUT = 1e4
 
@@ -174,6 +176,7 @@ class _Product(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @signed
     def forward(rows: Tensor, basis: Tensor) -> Tensor:
         return rows @ basis
 

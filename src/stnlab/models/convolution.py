@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stnlab.geometry.signatures import signed
+
 FEW = 4
 """Channels up to which the gradient is found by `input_gradient`; with more of them oneDNN's own kernel is as fast."""
 Margins = tuple[int, int]
@@ -60,6 +62,7 @@ class _WithInputGradient(torch.autograd.Function):
     generate_vmap_rule = True  # networks can be stacked by torch.func
 
     @staticmethod
+    @signed
     def forward(output: Tensor, input: Tensor, weight: Tensor, margins: Margins) -> Tensor:
         return output.view_as(output)
 

@@ -150,10 +150,19 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         classifier, localizers = self.network.classifier_parameters(), self.network.localizer_parameters()
         steps = self.recipe.total_steps(self._steps_an_epoch)
-        # Lightning refuses to clip what a fused optimiser has to unscale itself.
-        fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
-        optimizer, schedule = self.recipe.optimise(classifier, localizers, steps, fused)
+        optimizer, schedule = self.recipe.optimise(classifier, localizers, steps, self._may_fuse)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _may_fuse(self) -> bool:
+        """Whether all parameters may be updated at once: half of the optimiser's time on a CPU.
+
+        A fused optimiser unscales gradients of float16 itself, after their norms are taken; and under any autocast
+        Lightning refuses to clip for it.
+        """
+        clips = self.recipe.gradient_clip_norm is not None
+        mixed = ("16-mixed", "bf16-mixed") if clips else ("16-mixed",)
+        return self.device.type in ("cpu", "cuda") and self.trainer.precision not in mixed
 
     @property
     def _data(self) -> ImageData:
