@@ -84,6 +84,14 @@ def test_several_studies_are_one_table(make_study, tmp_path):
     assert (report.name, report.folder) == ("first + own", tmp_path / "first" / "report")
 
 
+def test_runs_from_before_there_was_an_option_that_is_off_are_of_the_same_cells(make_study):
+    today = {"extra": {"trainer": {"compile": None}}}
+    report = read_study(make_study(NONE, INPUT, INPUT | {"seed": 1} | today, deep(1) | today))
+    assert [row.cell.name for row in report.rows] == ["none", "input affine", "deep affine"]
+    assert [[run.seed for run in row.cell.runs] for row in report.rows] == [[0], [0, 1], [0]]
+    assert all(row.comparison for row in report.rows[1:])
+
+
 def test_a_collapse_is_marked_in_every_table(make_study):
     report = read_study(make_study(NONE, INPUT | {"collapsed": True}, INPUT | {"seed": 1}))
     marked = ("input affine", "1 of 2 collapsed")

@@ -9,6 +9,7 @@ import numpy as np
 
 from stnlab.errors import StnlabError
 from stnlab.reports.cells import ABSENT, Cell, value_at
+from stnlab.runs.identity import canonical
 
 DEFAULT = "placement=none"
 
@@ -136,4 +137,4 @@ def _unpaired(cell: Cell, baseline: Cell) -> str:
 def _otherwise_same(cell: Cell, other: Cell, asked: set[str]) -> bool:
     """In all groups that both have but those that were asked for."""
     shared = (set(cell.config) & set(other.config)) - asked - {"seed", "choices"}
-    return all(cell.config[group] == other.config[group] for group in shared)
+    return all(canonical(cell.config[group]) == canonical(other.config[group]) for group in shared)

@@ -15,6 +15,7 @@ from stnlab.errors import StnlabError, first_line
 from stnlab.evaluation import Outcomes
 from stnlab.reports.results import FIVE, Run, read_run
 from stnlab.runs import RunDirectory
+from stnlab.runs.identity import canonical
 
 Labels = dict[str, str]
 
@@ -132,7 +133,8 @@ def read_cells(directories: Sequence[RunDirectory]) -> tuple[list[Cell], dict[st
 
 def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The columns that tell these configurations apart: groups whose choice varies, and `group.key` where the value
-    varies under one choice. Placement and transform if nothing does.
+    varies under one choice; null is as no value, which runs from before there was such an option have. Placement and
+    transform if nothing does.
     """
     columns = []
     groups = [*GROUPS, *sorted({group for config in configs for group in config} - {*GROUPS, "choices", "seed"})]
@@ -145,7 +147,7 @@ def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for choice in sorted(choices):
             alike = [flat(config.get(group, {}), group) for config in configs if value_at(config, group) == choice]
             keys = dict.fromkeys(key for one in alike for key in one if key != group)
-            nested += [key for key in keys if len({one.get(key, ABSENT) for one in alike}) > 1]
+            nested += [key for key in keys if len({one.get(key, "null") for one in alike}) > 1]
         columns += dict.fromkeys(nested)
     named = [group for group in WITHOUT_VARIATION if any(group in config["choices"] for config in configs)]
     return columns or named
@@ -170,8 +172,8 @@ def value_at(config: Mapping[str, Any], column: str) -> str:
     return flat(section, group).get(column, ABSENT)
 
 
-def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in ("seed", "choices")}
+def _identity(config: Mapping[str, Any]) -> Any:
+    return canonical({key: value for key, value in config.items() if key not in ("seed", "choices")})
 
 
 def flat(section: Any, prefix: str = "") -> dict[str, str]:

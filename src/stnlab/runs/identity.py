@@ -61,17 +61,17 @@ def normalise(config: Config) -> Config:
 
 def digest(normalised: Config) -> str:
     """Eight hexadecimal digits of the SHA-256 of a normalised configuration, whatever the order of its keys."""
-    counted = _canonical({key: value for key, value in normalised.items() if key != "choices"})
+    counted = canonical({key: value for key, value in normalised.items() if key != "choices"})
     text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """Equal choices alike: 1.0 as 1, and no entries that say null, so that a new option that is off renames nothing."""
     if isinstance(value, dict):
-        return {key: _canonical(entry) for key, entry in value.items() if entry is not None}
+        return {key: canonical(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, list):
-        return [_canonical(entry) for entry in value]
+        return [canonical(entry) for entry in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
