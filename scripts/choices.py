@@ -76,7 +76,7 @@ def _study(path: Path) -> list[str]:
 def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted keys with their values as the command line writes them; lists of mappings are shown as `[...]`."""
     for key, value in content.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flat({k: v for k, v in value.items() if not k.startswith("_")}, f"{prefix}{key}.")
         elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
             yield f"{prefix}{key}", "[...]"

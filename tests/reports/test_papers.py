@@ -179,6 +179,8 @@ def test_a_printed_number_stands_beside_ours(make_study: Any, tmp_path: Path):
         assert "Mine, Table 9, plain, R" in text, name
         assert "Input errs less" in text, name
         assert "supported" in text, name
+        if name != "results.tex":  # which leaves notes to the author
+            assert text.count("Mine: nobody") == 2, name  # the citation, below the numbers and below the claims
     assert "Mine, Table 9: of a test" in texts["results.md"]
     ours = f"ours {100 * none.cell.mean('error'):.2f}% ({low:.2f} to {high:.2f}), not covered."
     assert report.beside.summaries[0] == f"none: printed 4% (Mine, Table 9, plain, R), {ours}"

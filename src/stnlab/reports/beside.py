@@ -22,11 +22,16 @@ class BesidePapers:
     def tables(self) -> list[tuple[Section, list[str]]]:
         """Each with what stands below it."""
         own = published.section(self.printed)
-        tables = [(own, published.notes(self.printed, self.papers))] if own else []
-        found = [claims.section(name, decisions) for name, decisions in self.decided.items()]
-        sections = [one for one in found if one]
-        last = len(sections) - 1
-        return tables + [(one, claims.notes(self.decided) if n == last else []) for n, one in enumerate(sections)]
+        named = dict.fromkeys(one.printed.paper for one in self.printed)
+        tables = [(own, [*published.notes(self.printed, self.papers), *map(self._cited, named)])] if own else []
+        found = {name: claims.section(name, decisions) for name, decisions in self.decided.items()}
+        tables += [(section, [self._cited(name)]) for name, section in found.items() if section]
+        if any(found.values()):
+            tables[-1][1].extend(claims.notes(self.decided))
+        return tables
+
+    def _cited(self, name: str) -> str:
+        return f"{name}: {next(paper.citation for paper in self.papers if paper.name == name)}"
 
     @property
     def summaries(self) -> list[str]:

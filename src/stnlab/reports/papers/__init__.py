@@ -85,9 +85,7 @@ def _read(path: Path) -> Paper:
         _known(content, OWN)
         printed = tuple(one for table in content["tables"] for one in _printed(content, table))
         notes = [f"{content['paper']}, {table['table']}: {table['note']}" for table in content["tables"]]
-        return Paper(
-            content["paper"], content["citation"], printed, (*notes, content["transcription"], content["citation"])
-        )
+        return Paper(content["paper"], content["citation"], printed, (*notes, content["transcription"]))
     except StnlabError as error:
         raise StnlabError(f"{path}: {error}") from error
     except KeyError as error:
