@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -319,9 +320,14 @@ def _job_of_a_sweep(task: Callable[[Config], None], config: Config) -> None:
 def _free_memory() -> None:
     """Lightning's objects hold each other, and the next job needs their memory."""
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # the first job leaves imported modules: to search them after each takes a fifth of a second
-        atexit.register(gc.unfreeze)  # or extensions call what is frozen leaked
+    _search_modules_no_more()
+
+
+@cache
+def _search_modules_no_more() -> None:
+    """The first job leaves imported modules: to search them after each takes a fifth of a second."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # or extensions call what is frozen leaked
 
 
 def _announcement() -> str:

@@ -94,6 +94,8 @@ def test_only_a_damaged_file_is_fetched_again(
         return local_source(origin, names)
 
     use_sources(monkeypatch, ("local", source))
+    mnist.fetch_mnist(raw.parents[1])
+    assert asked == [], "intact so far"
     damage(raw / NAMES[2])
     mnist.fetch_mnist(raw.parents[1])
     assert asked == [NAMES[2]]
