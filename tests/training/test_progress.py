@@ -33,8 +33,8 @@ def test_epochs_count_from_one_and_have_an_end_if_they_are_counted(most: int, sa
     assert bar._get_train_description(2).rstrip() == said
 
 
-def test_a_training_is_looked_at_ten_times_a_second_and_at_an_epochs_end(monkeypatch: pytest.MonkeyPatch):
-    bar, looks, now = ProgressBar(), [], iter([0.0, 0.05, 0.12, 0.13, 0.14])
+def test_a_training_is_looked_at_four_times_a_second_and_at_an_epochs_end(monkeypatch: pytest.MonkeyPatch):
+    bar, looks, now = ProgressBar(), [], iter([0.0, 0.2, 0.26, 0.3, 0.4])
     monkeypatch.setattr("stnlab.training.progress.time.monotonic", lambda: next(now))
     monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *arguments: looks.append(arguments[-1]))
     monkeypatch.setattr(RichProgressBar, "on_train_epoch_end", lambda *_: None)
@@ -43,6 +43,11 @@ def test_a_training_is_looked_at_ten_times_a_second_and_at_an_epochs_end(monkeyp
         bar.on_train_batch_end(nothing, nothing, nothing, nothing, batch)
     bar.on_train_epoch_end(nothing, nothing)
     assert looks == [0, 2, 4]
+
+
+def test_the_thread_that_draws_leaves_the_cores_to_the_training():
+    assert ProgressBar().refresh_rate <= 20 < RichProgressBar().refresh_rate
+    assert ProgressBar(refresh_rate=0).is_disabled
 
 
 def test_a_job_of_a_sweep_shows_how_far_the_sweep_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

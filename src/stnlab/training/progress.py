@@ -7,8 +7,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
-INTERVAL = 0.1
-"""Seconds between two looks at a training: each makes a GPU finish what it was given, and takes a CPU's time."""
+INTERVAL = 0.25
+"""Seconds between two looks at a training: each makes a GPU finish what it was given, and takes a CPU two of its
+milliseconds."""
+LOOKS_A_SECOND = 20
+"""Of the thread that draws, whether there is something to draw: each takes a core from the training, and with
+Lightning's own hundred a step on all cores waits for them. But a stage ends only when the thread has looked again."""
 Shown = dict[str, int | str | float | dict[str, float]]
 
 
@@ -19,6 +23,9 @@ class ProgressBar(RichProgressBar):
 
     _looked = -INTERVAL
     _last = 0
+
+    def __init__(self, refresh_rate: int = LOOKS_A_SECOND, leave: bool = False) -> None:
+        super().__init__(refresh_rate, leave)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
