@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -60,14 +61,21 @@ def main() -> int:
             results += found
             for comparison in found:
                 print(comparison.line(), flush=True)
+            if arguments.json:  # after each case, for the next one may fail
+                _write(arguments.json, results)
     except StnlabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if arguments.json:
-        rows = [asdict(one) | {"ratio": one.ratio, "reached": one.reached} for one in results]
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({**machine(), "results": rows}, indent=2) + "\n")
+    except subprocess.CalledProcessError as error:
+        print(f"error: {' '.join(error.cmd)} failed:\n{error.stderr.decode()}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _write(path: Path, results: list[Comparison]) -> None:
+    rows = [asdict(one) | {"ratio": one.ratio, "reached": one.reached} for one in results]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**machine(), "results": rows}, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A callback that times epochs, for `compile`."""
+"""Callbacks that time: epochs, for `compile`, and a whole training, for `loop` and `epoch`."""
 
 import time
 from typing import Any, ClassVar
@@ -18,6 +18,18 @@ class EpochClock(pl.Callback):
 
     def on_train_epoch_end(self, *_: Any) -> None:
         self.seconds.append(_now() - self.begun)
+
+
+class TrainingClock(pl.Callback):
+    """Seconds from the first epoch's start until all is done that follows the last one: metrics, checkpoint, files."""
+
+    seconds: ClassVar[float]
+
+    def on_train_start(self, *_: Any) -> None:
+        self.begun = _now()
+
+    def on_train_end(self, *_: Any) -> None:
+        type(self).seconds = _now() - self.begun
 
 
 def _now() -> float:

@@ -1,11 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest, norm
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import functional as tv
 
 from stnlab.choices import build
 from stnlab.data.bending import kept_convex, stretched_back
+from stnlab.data.clutter import draw_clutter, strew
 from stnlab.data.distortion import Distortion, bounding_boxes
 from stnlab.errors import StnlabError
 from stnlab.geometry.maps import AffineMap, Homography
@@ -275,3 +279,26 @@ def test_each_crop_may_have_a_magnification_of_its_own():
     sides = (6 * zoom[:9, 0]).round()
     assert (disturbed > 0).sum(dim=(1, 2, 3)).tolist() == sides.square().tolist()
     assert sides.unique().numel() > 3
+
+
+def test_clutter_asks_for_no_order_where_one_is_asked_for_and_leaves_the_asking_as_it_is():
+    """On a GPU torch refuses `scatter_reduce` then."""
+
+    class Asked(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func.name().startswith("aten::scatter_reduce"):
+                seen.append(torch.are_deterministic_algorithms_enabled())
+            return func(*args, **(kwargs or {}))
+
+    seen: list[bool] = []
+    drawn = draw_clutter(3, (2, 4), torch.arange(3), None, "key")
+    sources = torch.full((3, 4, 1, 28, 28), 255, dtype=torch.uint8)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with Asked():
+            strew(torch.zeros(3, 1, 28, 28), sources, drawn, 6, torch.ones(3, 4), 1.0)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert seen == [False]

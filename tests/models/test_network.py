@@ -339,3 +339,22 @@ def test_compiled_steps_move_batch_norms_statistics_as_plain_ones_do(placement: 
     buffers = dict(net.named_buffers())
     assert any(name.endswith("running_mean") for name in buffers)
     torch.testing.assert_close(dict(again.named_buffers()), buffers)
+
+
+@pytest.mark.parametrize("sites", [at_input(), deep(1)])
+def test_channels_last_weights_say_and_learn_what_contiguous_ones_do_and_bfloat16_nearly(sites: tuple[Site, ...]):
+    """Layout up to float64's rounding; bfloat16, of 8 bits, up to 1% of the logits' norm."""
+    image = torch.rand(32, 1, 28, 28, dtype=torch.float64)
+    ours = network(sites).double()
+    plain = copy.deepcopy(ours).to(memory_format=torch.contiguous_format)
+    assert any(one.stride() != other.stride() for one, other in zip(ours.parameters(), plain.parameters(), strict=True))
+    said = [net(image).logits for net in (ours, plain)]
+    torch.testing.assert_close(*said, rtol=0, atol=1e-12)
+    learnt = [
+        torch.autograd.grad(logits.square().sum(), net.parameters())
+        for logits, net in zip(said, (ours, plain), strict=True)
+    ]
+    torch.testing.assert_close(*learnt, rtol=1e-9, atol=1e-12)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = ours.float()(image.float()).logits
+    assert 0 < (rough - said[1]).norm() < 0.01 * said[1].norm()

@@ -152,7 +152,7 @@ def test_no_step_on_a_cpu_looks_for_a_gpu(tmp_path: Path, mnist_root: Path, monk
 
 def test_a_deterministic_job_leaves_the_next_one_as_it_is(tmp_path: Path, mnist_root: Path):
     kept = [*SMALL, f"data.root={mnist_root}", f"runs_dir={tmp_path}", "trainer=cpu", "recipe.steps=1"]
-    for options, wanted in ([["+trainer.deterministic=true"], True], [["seed=1"], False]):
+    for options, wanted in ([["trainer.deterministic=true"], True], [["seed=1"], False]):
         train_run(compose("train", [*kept, *options]))
         assert torch.are_deterministic_algorithms_enabled() == wanted
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"]  # before the first job starts cuBLAS, whatever it asks for
@@ -190,3 +190,14 @@ def test_each_process_takes_gpus_of_its_own_and_waits_for_them(tmp_path: Path, m
     for count in (2, 1):  # a smaller job of this process: CUDA has seen both, and counts from the first
         with devices.claimed_devices(count, jobs_per_device=2):
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+
+
+@pytest.mark.parametrize("choices", [[], ["sampler=antialiased", "placement=deep"], ["data=mnist_cluttered"]])
+def test_on_a_gpu_deterministic_trainings_end_the_same_to_the_last_bit(
+    choices: list[str], tmp_path: Path, mnist_root: Path
+):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    places = [f"data.root={mnist_root}", "trainer=gpu", "trainer.deterministic=true"]
+    first, second = (train_run(compose("train", [*SMALL, *places, f"runs_dir={tmp_path / n}", *choices])) for n in "ab")
+    assert first.metrics == second.metrics

@@ -1,6 +1,8 @@
 """Clutter: small crops of other samples' images, strewn over an image."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -64,7 +66,20 @@ def strew(images: Tensor, sources: Tensor, drawn: Parameters, side: int, zoom: T
     x, y = ((place[..., None] + axis).clamp(max=frame[:, None] - 1).long()).unbind(2)
     flat = (y[..., :, None] * width + x[..., None, :])[:, :, None].expand_as(values)
     index, source = (tensor.transpose(1, 2).flatten(2) for tensor in (flat, values))
-    return images.flatten(2).scatter_reduce(2, index, source, "amax").reshape(images.shape)
+    with _in_any_order():
+        return images.flatten(2).scatter_reduce(2, index, source, "amax").reshape(images.shape)
+
+
+@contextmanager
+def _in_any_order() -> Iterator[None]:
+    """On a GPU torch refuses what meets in any order where deterministic algorithms are asked for; but the largest of
+    several values is the same in every order."""
+    asked, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(asked, warn_only=warns)
 
 
 def _position(drawn: Parameters, name: str, free: Tensor) -> Tensor:
