@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The papers' studies on the GPUs of this machine, one after another, each by its own recipe and with its report.
+# The papers' studies on the GPUs of this machine, one after another, each by its own recipe, with its report and the time that it took.
 #   scripts/papers_on_gpu.sh [override of all of them ...]      such as seed=0,1,2,3,4
 # JOBS: side by side on a GPU (default 4). STUDIES: which (default: all but house numbers, which need your copy of SVHN).
 # The same command again goes on where it was interrupted. Exit status 1 if a run has failed; the others are done.
@@ -14,8 +14,10 @@ if [ "$gpus" = 0 ]; then
 fi
 failed=0
 for study in $studies; do
+  SECONDS=0
   .venv/bin/python -m stnlab.train ablation="$study" hydra/launcher=parallel hydra.launcher.n_jobs=$((jobs * gpus)) \
     hydra.launcher.jobs_per_device="$jobs" callbacks=quiet logger=none "$@" || failed=1
+  echo "$study: $((SECONDS / 60)) min $((SECONDS % 60)) s"
   .venv/bin/python -m stnlab.report "runs/$study" || failed=1
 done
 exit $failed

@@ -46,10 +46,20 @@ class Comparison:
 
 
 def medians(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """The median of what each returns, all of them called in turn, there and back, again and again: so that a machine
-    that gets slower is slower for all."""
+    """The median of what each returns, all of them called in turn."""
+    return {name: statistics.median(values) for name, values in in_turn(measured, repeats).items()}
+
+
+def in_turn(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """What each returns, there and back, again and again: so that a machine that gets slower is slower for all."""
     found: dict[str, list[float]] = {name: [] for name in measured}
     for turn in range(repeats):
         for name in list(measured) if turn % 2 == 0 else reversed(measured):
             found[name].append(measured[name]())
-    return {name: statistics.median(values) for name, values in found.items()}
+    return found
+
+
+def spread(ours: list[float], reference: list[float]) -> str:
+    """The median of the ratios of runs next to each other, and the quarters within which half of them lie."""
+    low, middle, high = statistics.quantiles((one / other for one, other in zip(ours, reference, strict=True)), n=4)
+    return f"of neighbours: median {middle:.3f}, half of them within {low:.3f} and {high:.3f}"

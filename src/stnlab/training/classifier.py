@@ -88,7 +88,7 @@ class Classifier(pl.LightningModule):
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
         loss = loss * (self.trainer.world_size / batch.global_size)
         trainer: Any = self.trainer  # which declares no such attribute
-        if (self.global_step + 1) % trainer.log_every_n_steps == 0:  # each call costs a hundredth of a step
+        if (self.global_step + 1) % trainer.log_every_n_steps == 0:  # each call costs a fiftieth of a step
             self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
         return loss
 
@@ -212,14 +212,9 @@ class Classifier(pl.LightningModule):
 
 def _summed_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Summed over samples, mean over heads, in float32: zero, with a gradient of zeros, for no sample."""
-    return (
-        F.cross_entropy(
-            (logits if logits.dtype == torch.float64 else logits.float()).flatten(0, 1),
-            label.flatten(),
-            reduction="sum",
-        )
-        / label.shape[1]
-    )
+    full, heads = logits if logits.dtype == torch.float64 else logits.float(), label.shape[1]
+    summed = F.cross_entropy(full.flatten(0, 1), label.flatten(), reduction="sum")
+    return summed if heads == 1 else summed / heads
 
 
 def _arrays(batch: Batch, prediction: Prediction) -> dict[str, np.ndarray]:
