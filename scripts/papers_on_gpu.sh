@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The papers' studies on the GPUs of this machine, one after another, each by its own recipe, with its report and the time that it took.
+# The papers' studies on the GPUs of this machine, one after another, each by its own recipe, with its report and the
+# time that it took.
 #   scripts/papers_on_gpu.sh [override of all of them ...]      such as seed=0,1,2,3,4
 # JOBS: side by side on a GPU (default 4). STUDIES: which (default: all but house numbers, which need your copy of SVHN).
 # The same command again goes on where it was interrupted. Exit status 1 if a run has failed; the others are done.

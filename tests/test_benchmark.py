@@ -29,6 +29,8 @@ def test_a_goal_is_reached_or_missed_by_the_ratio_or_by_ours_alone(cases):
     assert slow.reached is False
     assert "ours <= 0.5 MISSED" in slow.line()
     assert comparison.Comparison("c", "images", None, None, note="missing").reached is None
+    said = comparison.spread([2.0, 8.0, 3.0], [1.0, 2.0, 1.0])
+    assert said == "of neighbours: median 3.000, half of them within 2.000 and 4.000"
 
 
 def test_time_to_error_takes_runs_that_differ_in_three_seeds_and_says_which_are_missing(cases, tmp_path: Path):

@@ -60,6 +60,6 @@ def in_turn(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str,
 
 
 def spread(ours: list[float], reference: list[float]) -> str:
-    """The median of the ratios of runs next to each other, and the quarters within which half of them lie."""
+    """The median of the ratios of runs next to each other, and the quartiles, between which half of them lie."""
     low, middle, high = statistics.quantiles((one / other for one, other in zip(ours, reference, strict=True)), n=4)
     return f"of neighbours: median {middle:.3f}, half of them within {low:.3f} and {high:.3f}"

@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 import torch
 
+from benchmark_cases.clocks import EpochClock
 from benchmark_cases.commands import seconds_of
 from benchmark_cases.comparison import Comparison, medians
-from benchmark_cases.epoch_clock import EpochClock
 from benchmark_cases.training import ONE_EPOCH
 from stnlab.compose import compose
 from stnlab.runs.directory import find_runs

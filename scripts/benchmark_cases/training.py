@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision import transforms as tv
 
+from benchmark_cases.clocks import TrainingClock
 from benchmark_cases.comparison import Comparison, in_turn, medians, spread
-from benchmark_cases.epoch_clock import TrainingClock
 from stnlab.compose import compose
 from stnlab.runs.directory import RunDirectory
 from stnlab.training.components import build_components

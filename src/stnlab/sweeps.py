@@ -325,8 +325,7 @@ def _free_memory() -> None:
 
 @cache
 def _search_modules_no_more() -> None:
-    """The first job leaves imported modules: to search them after each takes a fifth of a second."""
-    gc.freeze()
+    gc.freeze()  # the first job leaves imported modules: to search them after each takes a fifth of a second
     atexit.register(gc.unfreeze)  # or extensions call what is frozen leaked
 
 

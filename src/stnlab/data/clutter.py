@@ -75,11 +75,13 @@ def _in_any_order() -> Iterator[None]:
     """On a GPU torch refuses what meets in any order where deterministic algorithms are asked for; but the largest of
     several values is the same in every order."""
     asked, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
+    if asked:
+        torch.use_deterministic_algorithms(False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(asked, warn_only=warns)
+        if asked:
+            torch.use_deterministic_algorithms(True, warn_only=warns)
 
 
 def _position(drawn: Parameters, name: str, free: Tensor) -> Tensor:

@@ -212,9 +212,9 @@ class Classifier(pl.LightningModule):
 
 def _summed_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Summed over samples, mean over heads, in float32: zero, with a gradient of zeros, for no sample."""
-    full, heads = logits if logits.dtype == torch.float64 else logits.float(), label.shape[1]
+    full = logits if logits.dtype == torch.float64 else logits.float()
     summed = F.cross_entropy(full.flatten(0, 1), label.flatten(), reduction="sum")
-    return summed if heads == 1 else summed / heads
+    return summed if label.shape[1] == 1 else summed / label.shape[1]
 
 
 def _arrays(batch: Batch, prediction: Prediction) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ class EpochClock(pl.Callback):
 
 
 class TrainingClock(pl.Callback):
-    """Seconds from the first epoch's start until all is done that follows the last one: metrics, checkpoint, files."""
+    """Seconds from the training's start until all is done that follows the last one: metrics, checkpoint, files."""
 
     seconds: ClassVar[float]
 
