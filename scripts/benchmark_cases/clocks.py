@@ -1,10 +1,14 @@
 """Callbacks that time: epochs, for `compile`, and a whole training, for `loop` and `epoch`."""
 
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
+
+TURN = 10
+"""Steps, a fraction of a second: what else slows the machine takes longer, and so slows both sides."""
 
 
 class EpochClock(pl.Callback):
@@ -14,25 +18,40 @@ class EpochClock(pl.Callback):
     seconds: ClassVar[list[float]] = []
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        self.begun = _now()
+        self.begun = now()
 
     def on_train_epoch_end(self, *_: Any) -> None:
-        self.seconds.append(_now() - self.begun)
+        self.seconds.append(now() - self.begun)
 
 
 class TrainingClock(pl.Callback):
-    """Seconds from the training's start until all is done that follows the last one: metrics, checkpoint, files."""
+    """Seconds from the training's start until all is done that follows the last one: metrics, checkpoint, files.
+
+    between: called after each turn of steps, while the clock stands.
+    """
 
     seconds: ClassVar[float]
+    between: ClassVar[Callable[[], None] | None] = None
 
     def on_train_start(self, *_: Any) -> None:
-        self.begun = _now()
+        type(self).seconds = 0.0
+        self.begun = now()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if type(self).between is not None and trainer.global_step % TURN == 0:
+            self._stop()
+            type(self).between()
+            self.begun = now()
 
     def on_train_end(self, *_: Any) -> None:
-        type(self).seconds = _now() - self.begun
+        self._stop()
+
+    def _stop(self) -> None:
+        type(self).seconds += now() - self.begun
 
 
-def _now() -> float:
+def now() -> float:
+    """Seconds, once the device has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -3,14 +3,14 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
-from functools import wraps
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision import transforms as tv
 
-from benchmark_cases.clocks import TrainingClock
-from benchmark_cases.comparison import Comparison, in_turn, medians, spread
+from benchmark_cases.clocks import TURN, TrainingClock, now
+from benchmark_cases.comparison import Comparison, medians, spread
 from stnlab.compose import compose
 from stnlab.runs.directory import RunDirectory
 from stnlab.training.components import build_components
@@ -41,8 +41,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 def loop() -> list[Comparison]:
     """Images per second of training against a bare PyTorch loop with the same model, batches and optimiser."""
-    found = in_turn({"ours": _our_rate, "reference": _bare_rate}, 6 * REPEATS)  # they differ by less than two runs do
-    ours, reference = found["ours"], found["reference"]
+    ours, reference = zip(*(_rates_of_an_epoch() for _ in range(3 * REPEATS)), strict=True)
     compared = ("loop", "images/s", median(ours), median(reference))
     return [Comparison(*compared, at_least=0.97, note=spread(ours, reference))]
 
@@ -134,34 +133,50 @@ def _our_rate(*choices: str) -> float:
         return float(run.info["images_seen"]) / TrainingClock.seconds
 
 
-def _as_in_a_script(measure: Callable[..., float]) -> Callable[..., float]:
+def _as_in_a_script() -> AbstractContextManager[None]:
     """Lightning, imported here, makes each step of Adam look for NVIDIA's library; no script of a CPU's does."""
-
-    @wraps(measure)
-    def measured(*arguments: Any) -> float:
-        with hidden_gpus() if DEVICE.type == "cpu" else nullcontext():
-            return measure(*arguments)
-
-    return measured
+    return hidden_gpus() if DEVICE.type == "cpu" else nullcontext()
 
 
-@_as_in_a_script
-def _bare_rate() -> float:
+def _rates_of_an_epoch() -> tuple[float, float]:
+    """Ours and the reference's, both at a time: a turn of steps each, for they differ by less than one minute and the
+    next."""
+    spent, (images, steps) = [], _bare_epoch()
+
+    def a_turn(of: int | None = TURN) -> None:
+        start = now()
+        deque(islice(steps, of), maxlen=0)
+        spent.append(now() - start)
+
+    TrainingClock.between = a_turn
+    try:
+        ours = _our_rate()
+    finally:
+        TrainingClock.between = None
+    with _as_in_a_script():
+        a_turn(of=None)
+    return ours, images / sum(spent)
+
+
+def _bare_epoch() -> tuple[int, Iterator[None]]:
+    """How many images, and the steps."""
     parts = build_components(compose("train", ONE_EPOCH))
     parts.data.setup(device=DEVICE)
     network, loader = parts.module.network.to(DEVICE), parts.data.loader("train")
     classifier, localizers = network.classifier_parameters(), network.localizer_parameters()
     optimizer, schedule = parts.module.recipe.optimise(classifier, localizers, len(loader), fused=True)
-    start = time.perf_counter()
-    for raw in loader:
-        batch = parts.data.distort(raw)
-        loss = F.cross_entropy(network(batch.image).logits.flatten(0, 1), batch.label.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    wait()
-    return len(loader.rows) / (time.perf_counter() - start)
+
+    def steps() -> Iterator[None]:
+        for raw in loader:
+            batch = parts.data.distort(raw)
+            loss = F.cross_entropy(network(batch.image).logits.flatten(0, 1), batch.label.flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            yield
+
+    return len(loader.rows), steps()
 
 
 def _inference_seconds(run: RunDirectory) -> float:
@@ -225,8 +240,12 @@ class Tutorial(nn.Module):
         return logits
 
 
-@_as_in_a_script
 def _tutorial_rate(half: bool) -> float:
+    with _as_in_a_script():
+        return _tutorial_epoch(half)
+
+
+def _tutorial_epoch(half: bool) -> float:
     network = Tutorial().to(DEVICE)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
     total, correct, count = 0.0, 0.0, 0

@@ -1,5 +1,6 @@
 """The progress bar shows what a user waits for."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,21 +34,31 @@ def test_epochs_count_from_one_and_have_an_end_if_they_are_counted(most: int, sa
     assert bar._get_train_description(2).rstrip() == said
 
 
-def test_a_training_is_looked_at_four_times_a_second_and_at_an_epochs_end(monkeypatch: pytest.MonkeyPatch):
-    bar, looks, now = ProgressBar(), [], iter([0.0, 0.2, 0.26, 0.3, 0.4])
-    monkeypatch.setattr("stnlab.training.progress.time.monotonic", lambda: next(now))
-    monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *arguments: looks.append(arguments[-1]))
-    monkeypatch.setattr(RichProgressBar, "on_train_epoch_end", lambda *_: None)
+def test_a_training_is_drawn_twice_a_second_and_at_an_epochs_end(monkeypatch: pytest.MonkeyPatch):
+    bar, now, drawn = ProgressBar(), 0.0, []
+    monkeypatch.setattr("stnlab.training.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr(RichProgressBar, "refresh", lambda self, hard: drawn.append((now, bar._last)))
+    monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *_: [bar.refresh(), bar.refresh()])
     nothing: Any = None
-    for batch in range(5):
+    for batch, now in enumerate((0.0, 0.4, 0.6, 0.7, 0.8)):  # noqa: B007 the clock
         bar.on_train_batch_end(nothing, nothing, nothing, nothing, batch)
     bar.on_train_epoch_end(nothing, nothing)
-    assert looks == [0, 2, 4]
-
-
-def test_the_thread_that_draws_leaves_the_cores_to_the_training():
-    assert ProgressBar().refresh_rate <= 20 < RichProgressBar().refresh_rate
+    assert drawn == [(0.0, 0), (0.6, 2), (0.8, 4)]
     assert ProgressBar(refresh_rate=0).is_disabled
+
+
+def test_no_thread_draws_and_what_was_drawn_last_is_the_end(
+    tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    progress = []
+    shown = ProgressBar.on_train_batch_end
+    monkeypatch.setattr(
+        ProgressBar, "on_train_batch_end", lambda self, *step: [progress.append(self.progress), shown(self, *step)]
+    )
+    places = [f"data.root={mnist_root}", f"runs_dir={tmp_path}", "recipe=smoke", "recipe.steps=12", "logger=none"]
+    main([*places, "trainer=cpu", "data.test_size=100", "data.validation_size=100"])
+    assert {one.live._refresh_thread for one in progress} == {None}
+    assert re.search(r"Epoch 1 .*\b12/\d+ .*val/error", capsys.readouterr().out)
 
 
 def test_a_job_of_a_sweep_shows_how_far_the_sweep_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

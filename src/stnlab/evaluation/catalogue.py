@@ -242,8 +242,16 @@ HEALTH = (
         "pixels of the image",
         "root mean square distance of these mean corners from the frame's; 0: the identity on average",
     ),
-    Row("health/grad_localizer", "0 and up", "norm of the localizers' gradient, mean over the last epoch's steps"),
-    Row("health/grad_classifier", "0 and up", "norm of the classifier's gradient, mean over the last epoch's steps"),
+    Row(
+        "health/grad_localizer",
+        "0 and up",
+        "norm of the localizers' gradient, mean over every tenth step of the last epoch",
+    ),
+    Row(
+        "health/grad_classifier",
+        "0 and up",
+        "norm of the classifier's gradient, mean over every tenth step of the last epoch",
+    ),
     Row("health/collapsed", "0 or 1", "1: a transformer's views went blank or are all the same"),
 )
 ROWS = (*CALIBRATION, *POSE, *INVARIANCE, *RECTIFICATION, *EQUIVARIANCE, *HEALTH)

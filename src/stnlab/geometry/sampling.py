@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from stnlab.errors import StnlabError
 from stnlab.geometry.gathering import Mode, Padding, gather, resized
-from stnlab.geometry.maps import PointMap
+from stnlab.geometry.maps import PointMap, unrounded
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Sampler:
         Returns [N, C, height, width] in the images' dtype; computed in float32 at least, also under autocast.
         Differentiable in the images and, but for `nearest`, in the map (Jaderberg et al. 2015, equations 6 and 7).
         """
-        with torch.autocast(images.device.type, enabled=False):
+        with unrounded(images.device):
             full = images if images.dtype == torch.float64 else images.float()
             outside = None
             if background is not None and self.padding == "zeros":

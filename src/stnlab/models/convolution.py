@@ -1,16 +1,17 @@
 """A convolution whose gradient in an image is as fast as the rest of it on a CPU."""
 
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stnlab.geometry.signatures import signed
-
 FEW = 4
 """Channels up to which the gradient is found by `input_gradient`; with more of them oneDNN's own kernel is as fast."""
 Margins = tuple[int, int]
+Forward = TypeVar("Forward", bound=Callable[..., object])
 
 
 class Conv2d(nn.Conv2d):
@@ -56,13 +57,20 @@ def input_gradient(upstream: Tensor, weight: Tensor, margins: Margins) -> Tensor
     return wide[..., left : wide.shape[3] - left]
 
 
+def _signed(forward: Forward) -> Forward:
+    """torch binds the arguments of each call by the signature, which Python finds in longer than a small operation
+    takes to run."""
+    forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    return forward
+
+
 class _WithInputGradient(torch.autograd.Function):
     """The output of a convolution of a detached input, with the gradient in that input."""
 
     generate_vmap_rule = True  # networks can be stacked by torch.func
 
     @staticmethod
-    @signed
+    @_signed
     def forward(output: Tensor, input: Tensor, weight: Tensor, margins: Margins) -> Tensor:
         return output.view_as(output)
 

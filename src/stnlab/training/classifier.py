@@ -23,7 +23,7 @@ from stnlab.training.divergence import EVERY, Divergence
 from stnlab.training.geometry_arrays import geometry_arrays
 from stnlab.training.processes import gathered
 from stnlab.training.recipe import Recipe
-from stnlab.training.running_health import GradientNorms, RunningHealth
+from stnlab.training.running_health import NORMS_EVERY, GradientNorms, RunningHealth
 from stnlab.training.running_metrics import RunningMetrics
 from stnlab.training.unfinished_epoch import counts_of, restore_counts
 from stnlab.training.view_sums import ViewSums
@@ -75,30 +75,36 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self._plan_validation()
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        accumulated = self.trainer.accumulate_grad_batches
-        part = () if accumulated == 1 else (batch_idx % accumulated,)  # of a step, or its masks would all be one
-        reseed(derive(self.seed, "step", self.global_step, self.global_rank, *part), self.device)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self._training_logits(batch.image, first=batch_idx % self.trainer.accumulate_grad_batches == 0)
+        trainer: Any = self.trainer  # which does not declare all its attributes
+        step, accumulated = trainer.global_step, trainer.accumulate_grad_batches
+        part = () if accumulated == 1 else (batch_idx % accumulated,)  # of a step, or its masks would all be one
+        reseed(derive(self.seed, "step", step, self.global_rank, *part), self.device)
+        logits = self._training_logits(batch.image, first=batch_idx % accumulated == 0)
         loss = _summed_cross_entropy(logits, batch.label)
-        self.train_metrics.note(loss.detach(), logits.detach(), batch.label)
-        self.divergence.watch(loss.detach(), self.global_step)
+        summed = loss.detach()
+        self.train_metrics.note(summed, logits.detach(), batch.label)
+        self.divergence.watch(summed, step)
         # Shares of a batch differ by one sample; weighted so, the mean over processes is the mean over the batch.
-        loss = loss * (self.trainer.world_size / batch.global_size)
-        trainer: Any = self.trainer  # which declares no such attribute
-        if (self.global_step + 1) % trainer.log_every_n_steps == 0:  # each call costs a fiftieth of a step
-            self.log("train/loss_step", loss.detach(), logger=bool(self.trainer.loggers))
-        return loss
+        share: Tensor = loss * (trainer.world_size / batch.global_size)
+        if (step + 1) % trainer.log_every_n_steps == 0:  # each call costs a fiftieth of a step
+            self.log("train/loss_step", share.detach(), logger=bool(trainer.loggers))
+        return share
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if self.global_step % EVERY == 0:
+        if (batch_idx + 1) % EVERY == 0:
             self.divergence.check(self.trainer)
             self.gradient_norms.fold()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        self.gradient_norms.update()
+        if self.trainer.fit_loop.batch_idx // self.trainer.accumulate_grad_batches % NORMS_EVERY == 0:
+            self.gradient_norms.update()
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        if gradient_clip_val is not None:  # without one Lightning looks for others, longer than a small operation takes
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         so_far = {"counts": counts_of(self.train_metrics), "gradients": self.gradient_norms.state()}
@@ -179,8 +185,7 @@ class Classifier(pl.LightningModule):
     def _training_logits(self, image: Tensor, first: bool) -> Tensor:
         """first: of the batches whose gradients make one step."""
         if self._compiled is None:
-            prediction: Prediction = self(image)
-            return prediction.logits
+            return self.forward(image).logits
         if first:  # later ones add to gradients that a CUDA graph has made, and that a new step would overwrite
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return self._compiled(image.to(self.dtype)).clone()  # a CUDA graph's next run overwrites what it returned

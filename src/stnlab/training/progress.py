@@ -7,37 +7,51 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
-INTERVAL = 0.25
-"""Seconds between two looks at a training: each makes a GPU finish what it was given, and takes a CPU two of its
-milliseconds."""
-LOOKS_A_SECOND = 20
-"""Of the thread that draws, whether there is something to draw: each takes a core from the training, and with
-Lightning's own hundred a step on all cores waits for them. But a stage ends only when the thread has looked again."""
+DRAWINGS_A_SECOND = 2
+"""Each makes a GPU finish what it was given, and takes a CPU two milliseconds of the training."""
 Shown = dict[str, int | str | float | dict[str, float]]
 
 
 class ProgressBar(RichProgressBar):
     """Lightning's rich bar with how far the sweep is, the training loss and, once an epoch has ended, error and ECE on
     validation.
+
+    Drawn between two steps, refresh_rate times a second at most, and at an epoch's end; 0: not at all. Lightning draws
+    in a thread, which looks all the time whether it should, with a core that the training then waits for, and which
+    each stage waits for at its end.
     """
 
-    _looked = -INTERVAL
+    _drawn = float("-inf")
     _last = 0
 
-    def __init__(self, refresh_rate: int = LOOKS_A_SECOND, leave: bool = False) -> None:
+    def __init__(self, refresh_rate: int = DRAWINGS_A_SECOND, leave: bool = False) -> None:
         super().__init__(refresh_rate, leave)
+
+    def _init_progress(self, trainer: pl.Trainer) -> None:
+        super()._init_progress(trainer)
+        if self.progress is not None and (thread := self.progress.live._refresh_thread) is not None:
+            thread.stop()
+            self.progress.live._refresh_thread = None  # nobody waits for it
+
+    def refresh(self, hard: bool = False) -> None:
+        if hard or self._is_time():
+            self._drawn = time.monotonic()
+            super().refresh(hard=True)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._last, now = batch_idx, time.monotonic()
-        if now - self._looked >= INTERVAL:
-            self._looked = now
+        self._last = batch_idx
+        if self._is_time():
+            self._update_metrics(trainer, pl_module)  # Lightning draws first
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_batch_end(trainer, pl_module, None, None, self._last)
-        super().on_train_epoch_end(trainer, pl_module)
+        self._drawn = float("-inf")
+        self.on_train_batch_end(trainer, pl_module, None, None, self._last)
+
+    def _is_time(self) -> bool:
+        return self.is_enabled and time.monotonic() - self._drawn >= 1 / self.refresh_rate
 
     def _get_train_description(self, current_epoch: int) -> str:
         """`Epoch 3/6`, counted from one like everything else; as wide as that of validation, or the bar flickers."""

@@ -23,6 +23,7 @@ from stnlab.training.collapse import CollapseNotice
 from stnlab.training.components import Components, build_components
 from stnlab.training.devices import check_devices, cpu_name, hidden_gpus, prepare_determinism
 from stnlab.training.frames import FrameRecorder
+from stnlab.training.hooks import Unprofiled, shorten_steps
 from stnlab.training.inspection import inspect_network
 from stnlab.training.loading import checkpoint_to_go_on_from
 from stnlab.training.memory import keep_freed_memory
@@ -31,7 +32,6 @@ from stnlab.training.recorder import Recorder, WholeCheckpoints
 from stnlab.training.stopping import Stopper
 from stnlab.training.summary import summarise
 from stnlab.training.tracking import publish, tracked
-from stnlab.training.unprofiled import Unprofiled
 
 TORCHS_THREADS = torch.get_num_threads()
 
@@ -154,6 +154,7 @@ def build_trainer(
         )
     except (MisconfigurationException, ValueError) as error:
         raise StnlabError(f"trainer: {type_and_line(error)}") from error
+    shorten_steps(trainer, components.module, components.data)
     # With max_steps, Lightning takes the end of an epoch for its middle when a run goes on, and ends the epoch twice.
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
