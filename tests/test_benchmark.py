@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from stnlab.compose import compose
 from stnlab.runs.directory import RunDirectory
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -36,30 +40,68 @@ def test_a_goal_is_reached_or_missed_by_the_ratio_or_by_ours_alone(cases):
 def test_time_to_error_takes_runs_that_differ_in_three_seeds_and_says_which_are_missing(cases, tmp_path: Path):
     _, finished_runs = cases
 
-    def finish(name: str, seed: int, lr: float, errors: tuple[float, float]) -> None:
+    as_printed = compose("train", ["data=mnist_rotated"])["data"]
+
+    def finish(
+        name: str, seed: int, lr: float, errors: tuple[float, float], data: Mapping[str, Any] = as_printed
+    ) -> None:
         choices = {"data": "mnist_rotated", "placement": "none", "recipe": "fast", "backbone": "cnn_400k"}
         run = RunDirectory(tmp_path / f"{name}-s{seed}")
-        run.start({"choices": choices, "recipe": {"lr": lr}, "seed": seed}, {})
+        run.start({"choices": choices, "data": data, "recipe": {"lr": lr}, "seed": seed}, {})
         run.write_metrics({"val/error": errors[0], "test/error": errors[1], "test/ece": 0.0})
         for file in ("predictions.npz", "evaluation.npz"):
             np.savez(run.path / file)
-        run.update(state="done", parameters=396_000, images_seen=330_000)
+        run.update(state="done", parameters=396_000, images_seen=330_000 + seed)
 
     finish("a", 0, 0.01, (0.012, 0.011))
     finish("again", 0, 0.01, (0.012, 0.011))
     finish("a", 1, 0.01, (0.012, 0.012))
     assert "2 of 3 seeds are there" in finished_runs.time_to_error(tmp_path)[0].note
+    easier = compose("train", ["data=mnist_rotated", "data.distortion.rotation=[-45,45]"])["data"]
+    finish("easier", 2, 0.01, (0.001, 0.001), easier)
+    assert "2 of 3 seeds are there" in finished_runs.time_to_error(tmp_path)[0].note
     finish("a", 2, 0.01, (0.012, 0.0125))
     cnn, transformer = finished_runs.time_to_error(tmp_path)
-    assert (cnn.ours, cnn.reference, cnn.reached) == (330_000, 150_000 * 256, True)
+    assert (cnn.ours, cnn.reference, cnn.reached) == (330_002, 150_000 * 256, True)
     assert "error 1.18% of 3 seeds" in cnn.note
     assert transformer.ours is None
     assert "0 of 3 seeds are there" in transformer.note
     for seed in range(3):
         finish("better on validation", seed, 0.02, (0.011, 0.02))
     cnn = finished_runs.time_to_error(tmp_path)[0]
-    assert "error 2.00% of 3 seeds, printed 1.2%: NOT reached with 330,000 images" in cnn.note
+    assert "error 2.00% of 3 seeds, printed 1.2%: NOT reached with 330,002 images" in cnn.note
     assert cnn.ours is None
+
+
+def test_cases_that_train_in_this_process_compare_the_same_work(
+    cases, mnist_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from benchmark_cases import sampling, stacking, training
+
+    monkeypatch.setenv("STNLAB_DATA", str(mnist_root))
+    few = [*training.ONE_EPOCH, "backbone.channels=[4,4]", "data.train_size=690", "recipe.batch_size=32"]
+    monkeypatch.setattr(training, "ONE_EPOCH", few)
+    monkeypatch.setattr(training, "REPEATS", 1)
+    trained: dict[str, list[int]] = {"sum": [], "mean": []}  # ours, and as a script would write it
+    entropy = training.F.cross_entropy
+
+    def noted(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+        if logits.requires_grad:
+            trained[reduction].append(len(label))
+        return entropy(logits, label, reduction=reduction)
+
+    monkeypatch.setattr(training.F, "cross_entropy", noted)
+    assert training.loop()[0].ratio > 0
+    assert sum(trained["mean"]) == 3 * 690
+    assert trained["sum"] == trained["mean"]
+
+    monkeypatch.setattr(sampling, "SHAPES", ((2, 1, 28, 28),))
+    monkeypatch.setattr(sampling, "SECONDS", 0.0)
+    names = [one.case for one in sampling.sampler() if one.ratio > 0]
+    assert len(names) == 4 + 9
+    monkeypatch.setattr(stacking, "SECONDS", 0.0)
+    monkeypatch.setattr(stacking, "SEEDS", [2])
+    assert [one.ratio > 0 for one in stacking.stacked()] == [True, True]
 
 
 def test_an_unknown_case_names_those_there_are():

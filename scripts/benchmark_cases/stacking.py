@@ -1,8 +1,13 @@
-"""`stacked`: do seeds of one configuration train faster as one network with stacked weights than one after another?"""
+"""`stacked`: do seeds of one configuration train faster as one network with stacked weights than one after another, or
+in a process each?"""
 
 import copy
+import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from threading import Barrier
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +21,8 @@ from stnlab.models.network import Network
 from stnlab.training.components import build_components
 
 WARM, STEPS, REPEATS = 3, 5, 5
+SECONDS = 5.0
+"""That processes train side by side."""
 SEEDS = [4, 8, 16] if DEVICE.type == "cuda" else [2, 4]
 
 
@@ -79,9 +86,32 @@ def stacked() -> list[Comparison]:
         for step in ways.values():
             _rate(step, WARM)
         rates = medians({way: lambda step=step: _rate(step, STEPS) for way, step in ways.items()}, REPEATS)
-        compared = (f"stacked, {seeds} seeds", "steps/s", seeds * rates["stacked"], seeds * rates["alone"])
-        found.append(Comparison(*compared, note=note))
+        for against, rate in (("one after another", seeds * rates["alone"]), ("a process each", _side_by_side(seeds))):
+            compared = (f"stacked, {seeds} seeds; {against}", "steps/s", seeds * rates["stacked"], rate)
+            found.append(Comparison(*compared, note=note))
     return found
+
+
+def _side_by_side(seeds: int) -> float:
+    """Steps a second of so many processes together, each with its share of the cores."""
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(seeds, context) as processes:
+        together = manager.Barrier(seeds)
+        return sum(processes.map(_own_rate, [together] * seeds))
+
+
+def _own_rate(together: Barrier) -> float:
+    """In a process of its own; together: with whom it starts."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // together.parties))
+    alone = Stacked(1)
+    _rate(alone.steps_alone, WARM)
+    together.wait()
+    start, steps = time.perf_counter(), 0
+    while time.perf_counter() - start < SECONDS:
+        alone.steps_alone()
+        wait()
+        steps += 1
+    return steps / (time.perf_counter() - start)
 
 
 def _network(seed: int) -> Network:

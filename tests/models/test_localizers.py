@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from stnlab.errors import StnlabError
-from stnlab.models.localizers import conv, conv_net, fc, timm
+from stnlab.models.localizers import Averaged, conv, conv_net, fc, timm
 
 TIMM = {"name": "resnet18", "pretrained": False, "stem": "small", "pixels": None, "channels": 4, "pool": "none"}
 MAKE: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
@@ -42,6 +42,16 @@ def test_features_of_timm_are_timms():
     x = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(localizer[:-1](x).flatten(1), plain(x))
     assert localizer[-1](localizer[:-1](x)).shape == (2, 6)
+
+
+@pytest.mark.parametrize(("size", "pixels"), [((28, 28), 12), ((42, 30), 29), ((7, 5), 3)])
+def test_means_are_those_of_torchs_adaptive_pooling(size: tuple[int, int], pixels: int):
+    images = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    pools = Averaged(size, pixels).double(), torch.nn.AdaptiveAvgPool2d(pixels)
+    ours, theirs = (pool(images) for pool in pools)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
+    gradients = [torch.autograd.grad(one.square().sum(), images)[0] for one in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-6)
 
 
 def test_a_timm_localizer_can_look_at_a_smaller_image_and_keep_places_apart():

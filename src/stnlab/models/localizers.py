@@ -7,9 +7,10 @@ A new localizer is one function or class that makes a module ending in `identity
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stnlab.errors import StnlabError
+from stnlab.geometry.maps import unrounded
 from stnlab.models.backbones import Count, Shape, output_shape
 from stnlab.models.conv_net import Entries, conv_stages
 from stnlab.models.convolution import Conv2d
@@ -71,10 +72,9 @@ def timm(
         if min(input_shape[1:]) <= pixels:
             given = "x".join(map(str, input_shape))
             raise StnlabError(f"localizer.pixels={pixels}: the input is {given} and can only get smaller; give null")
-        # where it can, not the adaptive kind, whose gradient on a GPU is not deterministic
         height, width = input_shape[1:]
         whole = height % pixels == width % pixels == 0
-        first = [nn.AvgPool2d((height // pixels, width // pixels)) if whole else nn.AdaptiveAvgPool2d(pixels)]
+        first = [nn.AvgPool2d((height // pixels, width // pixels)) if whole else Averaged((height, width), pixels)]
         input_shape = (input_shape[0], pixels, pixels)
     try:
         stages = list(timm_cnn(input_shape, outputs, name, pretrained, stem).stages)
@@ -89,6 +89,29 @@ def timm(
         features.append(nn.AdaptiveAvgPool2d(1))
         shape = (shape[0], 1, 1)
     return nn.Sequential(*first, features, fc(shape, outputs, units))
+
+
+class Averaged(nn.Module):
+    """As `torch.nn.AdaptiveAvgPool2d(pixels)` of images of this size (height, width), whose gradient is not
+    deterministic on a GPU."""
+
+    def __init__(self, size: tuple[int, int], pixels: int) -> None:
+        super().__init__()
+        for name, side in zip(("of_rows", "of_columns"), size, strict=True):
+            self.register_buffer(name, _windows(side, pixels), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        of_rows, of_columns = (shares.to(images.dtype) for shares in self.buffers())
+        with unrounded(images.device):
+            return of_rows @ images @ of_columns.T
+
+
+def _windows(side: int, pixels: int) -> Tensor:
+    """[pixels, side]: of each pixel of the mean the shares that it takes of those of a side."""
+    first = torch.arange(pixels)[:, None] * side // pixels
+    end = ((torch.arange(pixels)[:, None] + 1) * side + pixels - 1) // pixels
+    within = (torch.arange(side) >= first) & (torch.arange(side) < end)
+    return within / within.sum(1, keepdim=True)
 
 
 def fc(input_shape: Shape, outputs: int, units: list[Count]) -> nn.Module:
