@@ -91,10 +91,11 @@ class Recorder(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop_clock(trainer)
         row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "images_seen": self.images_seen}
+        known = trainer.callback_metrics  # which Lightning puts together anew each time
         for name in COLUMNS:
             # Not every epoch is validated; Lightning would still hold what the last one found.
-            if name in trainer.callback_metrics and (self._validated or name not in OF_VALIDATION):
-                row[name] = float(trainer.callback_metrics[name])
+            if name in known and (self._validated or name not in OF_VALIDATION):
+                row[name] = float(known[name])
         self.rows.append(row)
         self._save(trainer)
         if trainer.is_global_zero:
