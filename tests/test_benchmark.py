@@ -1,9 +1,11 @@
 """What scripts/benchmark.py says of its figures; the figures themselves are no test."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,9 @@ def test_a_goal_is_reached_or_missed_by_the_ratio_or_by_ours_alone(cases):
     assert slow.reached is False
     assert "ours <= 0.5 MISSED" in slow.line()
     assert comparison.Comparison("c", "images", None, None, note="missing").reached is None
-    said = comparison.spread([2.0, 8.0, 3.0], [1.0, 2.0, 1.0])
-    assert said == "of neighbours: median 3.000, half of them within 2.000 and 4.000"
+    paired = comparison.side_by_side("d", "images/s", [2.0, 8.0, 3.0], [1.0, 2.0, 1.0], at_least=3.5)
+    assert (paired.ours, paired.reference, paired.ratio, paired.reached) == (3, 1, 3, False)
+    assert paired.note == "median 3.000 of 3 ratios, half of them within 2.000 and 4.000"
 
 
 def test_time_to_error_takes_runs_that_differ_in_three_seeds_and_says_which_are_missing(cases, tmp_path: Path):
@@ -83,25 +86,47 @@ def test_cases_that_train_in_this_process_compare_the_same_work(
     monkeypatch.setattr(training, "ONE_EPOCH", few)
     monkeypatch.setattr(training, "REPEATS", 1)
     trained: dict[str, list[int]] = {"sum": [], "mean": []}  # ours, and as a script would write it
+    order = []
     entropy = training.F.cross_entropy
 
     def noted(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
         if logits.requires_grad:
             trained[reduction].append(len(label))
+            order.append(reduction)
         return entropy(logits, label, reduction=reduction)
 
     monkeypatch.setattr(training.F, "cross_entropy", noted)
     assert training.loop()[0].ratio > 0
-    assert sum(trained["mean"]) == 3 * 690
+    assert sum(trained["mean"]) == 4 * 690
     assert trained["sum"] == trained["mean"]
+    turns = [steps * [side] for steps in (10, 10, 2) for side in ("sum", "mean")]
+    turns += [steps * [side] for steps in (10, 10, 2) for side in ("mean", "sum")]
+    assert order == 2 * list(itertools.chain(*turns))
 
     monkeypatch.setattr(sampling, "SHAPES", ((2, 1, 28, 28),))
     monkeypatch.setattr(sampling, "SECONDS", 0.0)
     names = [one.case for one in sampling.sampler() if one.ratio > 0]
     assert len(names) == 4 + 9
-    monkeypatch.setattr(stacking, "SECONDS", 0.0)
-    monkeypatch.setattr(stacking, "SEEDS", [2])
+    monkeypatch.setattr(sampling, "REPEATS", 1)
+    for name, small in {"SECONDS": 0.0, "SEEDS": [2], "REPEATS": 1}.items():
+        monkeypatch.setattr(stacking, name, small)
     assert [one.ratio > 0 for one in stacking.stacked()] == [True, True]
+
+
+def test_the_clock_stands_between_turns(cases, monkeypatch: pytest.MonkeyPatch):
+    from benchmark_cases import clocks
+
+    time, calls = 0.0, []
+    monkeypatch.setattr(clocks, "now", lambda: time)
+    clock, nothing = clocks.TrainingClock(), None
+    monkeypatch.setattr(clocks.TrainingClock, "between", lambda: calls.append(time))
+    trainer: Any = SimpleNamespace(global_step=0)
+    clock.on_train_start()
+    for trainer.global_step in range(1, 26):
+        time += 1.0
+        clock.on_train_batch_end(trainer, nothing)
+    clock.on_train_end()
+    assert (calls, clock.seconds) == ([10.0, 20.0], 25.0)
 
 
 def test_an_unknown_case_names_those_there_are():

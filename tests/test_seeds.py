@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stnlab.seeds import reseed, seeded
+from stnlab.seeds import derive, reseed, seeded, step_seed
 
 
 def test_reseeding_gives_the_draws_of_manual_seed():
@@ -11,6 +11,11 @@ def test_reseeding_gives_the_draws_of_manual_seed():
     expected = torch.rand(3)
     reseed(7, torch.device("cpu"))
     assert torch.rand(3).equal(expected)
+
+
+@pytest.mark.parametrize("step", [0, 63, 64, 1000])
+def test_seeds_of_steps_are_those_of_their_keys(step: int):
+    assert step_seed(7, step, 0, 1) == derive(7, "step", step, 0, 1)
 
 
 def test_weights_are_drawn_without_starting_a_gpu(monkeypatch: pytest.MonkeyPatch):

@@ -27,14 +27,17 @@ class EpochClock(pl.Callback):
 class TrainingClock(pl.Callback):
     """Seconds from the training's start until all is done that follows the last one: metrics, checkpoint, files.
 
-    between: called after each turn of steps, while the clock stands.
+    between: called after each turn of steps, while the clock stands, and before the first one unless it `starts`.
     """
 
     seconds: ClassVar[float]
     between: ClassVar[Callable[[], None] | None] = None
+    starts: ClassVar[bool] = True
 
     def on_train_start(self, *_: Any) -> None:
         type(self).seconds = 0.0
+        if type(self).between is not None and not self.starts:
+            type(self).between()
         self.begun = now()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:

@@ -1,7 +1,7 @@
 """One figure of ours beside its reference's, and how both are measured."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,8 @@ class Comparison:
     """Medians of ours and of the reference, in `unit`, and the goal: `of` this at least or at most.
 
     of: `ratio`, ours / reference, or `ours` alone. ours, reference, goals: None where there is none. note: what else
-    there is to know.
+    there is to know. paired: the median of the ratios of measurements that were made side by side, which says more than
+    the ratio of the medians does; None: they were not.
     """
 
     case: str
@@ -22,9 +23,12 @@ class Comparison:
     at_most: float | None = None
     of: Literal["ratio", "ours"] = "ratio"
     note: str = ""
+    paired: float | None = None
 
     @property
     def ratio(self) -> float | None:
+        if self.paired is not None:
+            return self.paired
         return self.ours / self.reference if self.ours is not None and self.reference else None
 
     @property
@@ -59,7 +63,11 @@ def in_turn(measured: dict[str, Callable[[], float]], repeats: int) -> dict[str,
     return found
 
 
-def spread(ours: list[float], reference: list[float]) -> str:
-    """The median of the ratios of runs next to each other, and the quartiles, between which half of them lie."""
+def side_by_side(
+    case: str, unit: str, ours: Sequence[float], reference: Sequence[float], at_least: float
+) -> Comparison:
+    """Of measurements made side by side; the note says between which quartiles half of their ratios lie."""
     low, middle, high = statistics.quantiles((one / other for one, other in zip(ours, reference, strict=True)), n=4)
-    return f"of neighbours: median {middle:.3f}, half of them within {low:.3f} and {high:.3f}"
+    note = f"median {middle:.3f} of {len(ours)} ratios, half of them within {low:.3f} and {high:.3f}"
+    medians = statistics.median(ours), statistics.median(reference)
+    return Comparison(case, unit, *medians, at_least=at_least, note=note, paired=middle)

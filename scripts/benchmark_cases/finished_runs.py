@@ -4,11 +4,13 @@ import json
 import math
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmark_cases.comparison import Comparison
 from stnlab.compose import compose
 from stnlab.errors import StnlabError
 from stnlab.runs.directory import RunDirectory, find_runs
+from stnlab.runs.identity import Config, canonical
 
 PRINTED = {"none": 0.012, "input": 0.007}
 """Error on rotated MNIST (R): CNN, and ST-CNN with an affine transformer."""
@@ -27,10 +29,15 @@ def time_to_error(study: Path | None) -> list[Comparison]:
     """Paper's images over ours for the runs of a study that reach the printed error; says which runs are missing."""
     if study is None:
         raise StnlabError("time_to_error: give a study of finished runs, --study runs/<study>")
-    shown = compose("train", ["data=mnist_rotated"])["data"]
+    shown = _shown(compose("train", ["data=mnist_rotated"]))
     done = [run for run in find_runs(study) if run.damaged is None and run.state == "done"]
-    runs = [run for run in done if all(run.config["data"][name] == shown[name] for name in SHOWN)]
+    runs = [run for run in done if _shown(run.config) == shown]
     return [_compared(placement, [run for run in runs if _fits(run, placement)], study) for placement in PRINTED]
+
+
+def _shown(config: Config) -> Any:
+    """What decides which images a network learns and is tested on."""
+    return canonical({name: config["data"].get(name) for name in SHOWN})
 
 
 def _fits(run: RunDirectory, placement: str) -> bool:

@@ -19,8 +19,9 @@ from benchmark_cases.training import BATCH, DEVICE, NETWORK, wait
 from stnlab.compose import compose
 from stnlab.models.network import Network
 from stnlab.training.components import build_components
+from stnlab.training.memory import keep_freed_memory
 
-WARM, STEPS, REPEATS = 3, 5, 5
+WARM, STEPS, REPEATS = 3, 10, 3
 SECONDS = 5.0
 """That processes train side by side."""
 SEEDS = [4, 8, 16] if DEVICE.type == "cuda" else [2, 4]
@@ -75,39 +76,44 @@ class Stacked:
 def stacked() -> list[Comparison]:
     """Training steps a second of all seeds together. The note says by how much their first gradients differ (in
     float64, where rounding takes no sample over a kink)."""
-    found = []
-    for seeds in SEEDS:
-        exact = Stacked(seeds, torch.float64)
-        exact.stacked_step()
-        exact.steps_alone()
-        note = f"gradients differ by {exact.difference():.0e}"
-        both = Stacked(seeds)
-        ways = {"stacked": both.stacked_step, "alone": both.steps_alone}
-        for step in ways.values():
-            _rate(step, WARM)
-        rates = medians({way: lambda step=step: _rate(step, STEPS) for way, step in ways.items()}, REPEATS)
-        for against, rate in (("one after another", seeds * rates["alone"]), ("a process each", _side_by_side(seeds))):
-            compared = (f"stacked, {seeds} seeds; {against}", "steps/s", seeds * rates["stacked"], rate)
-            found.append(Comparison(*compared, note=note))
-    return found
+    keep_freed_memory()  # as a training does
+    return [comparison for seeds in SEEDS for comparison in _compared(seeds)]
 
 
-def _side_by_side(seeds: int) -> float:
+def _compared(seeds: int) -> list[Comparison]:
+    exact = Stacked(seeds, torch.float64)
+    exact.stacked_step()
+    exact.steps_alone()
+    note = f"gradients differ by {exact.difference():.0e}"
+    both = Stacked(seeds)
+    for step in (both.stacked_step, both.steps_alone):
+        _rate(step, WARM)
+    ways = {
+        "stacked": lambda: seeds * _rate(both.stacked_step, STEPS),
+        "one after another": lambda: seeds * _rate(both.steps_alone, STEPS),
+        "a process each": lambda: _in_processes(seeds, SECONDS),
+    }
+    ours, *others = medians(ways, REPEATS).items()
+    return [Comparison(f"stacked, {seeds} seeds; {way}", "steps/s", ours[1], rate, note=note) for way, rate in others]
+
+
+def _in_processes(seeds: int, seconds: float) -> float:
     """Steps a second of so many processes together, each with its share of the cores."""
     context = get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(seeds, context) as processes:
         together = manager.Barrier(seeds)
-        return sum(processes.map(_own_rate, [together] * seeds))
+        return sum(processes.map(_own_rate, [together] * seeds, [seconds] * seeds))
 
 
-def _own_rate(together: Barrier) -> float:
+def _own_rate(together: Barrier, seconds: float) -> float:
     """In a process of its own; together: with whom it starts."""
+    keep_freed_memory()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // together.parties))
     alone = Stacked(1)
     _rate(alone.steps_alone, WARM)
     together.wait()
     start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
+    while not steps or time.perf_counter() - start < seconds:
         alone.steps_alone()
         wait()
         steps += 1

@@ -1,6 +1,7 @@
 """What is left out of Lightning's steps changes nothing but their time."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import pytorch_lightning as pl
 
 from stnlab.compose import compose
 from stnlab.runs.directory import RunDirectory
+from stnlab.training import classifier
 from stnlab.training import run as run_module
 from stnlab.training.classifier import Classifier
 from stnlab.training.hooks import IN_A_STEP
@@ -64,10 +66,19 @@ def test_shortened_steps_train_to_the_same_bits(
     assert shortened.metrics == plain.metrics
 
 
-@pytest.mark.parametrize(("accumulated", "steps"), [(1, 16), (2, 8)])
-def test_gradients_are_measured_in_every_tenth_step_from_an_epochs_first(
-    accumulated: int, steps: int, mnist_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("accumulated", "most", "expected"),
+    [(1, 20, range(32)), (1, 5, [0, 3, 6, 9, 12, 15, 16, 19, 22, 25, 28, 31]), (2, 4, range(0, 16, 2))],
+)
+def test_gradients_of_about_so_many_steps_of_an_epoch_are_measured(
+    accumulated: int,
+    most: int,
+    expected: Sequence[int],
+    mnist_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(classifier, "NORMS_AN_EPOCH", most)
     steps_taken, measured = [0], []
     training_step = Classifier.training_step
 
@@ -78,4 +89,4 @@ def test_gradients_are_measured_in_every_tenth_step_from_an_epochs_first(
     monkeypatch.setattr(Classifier, "training_step", noted)
     monkeypatch.setattr(GradientNorms, "update", lambda _: measured.append(steps_taken[-1]))
     train(mnist_root, tmp_path, f"+trainer.accumulate_grad_batches={accumulated}")
-    assert measured == [step for step in range(2 * steps) if step % steps % 10 == 0]
+    assert measured == list(expected)

@@ -1,6 +1,7 @@
 """The progress bar shows what a user waits for."""
 
 import re
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
+from rich.live import _RefreshThread
 
 from stnlab.train import main
 from stnlab.training.progress import ProgressBar
@@ -50,14 +52,19 @@ def test_a_training_is_drawn_twice_a_second_and_at_an_epochs_end(monkeypatch: py
 def test_no_thread_draws_and_what_was_drawn_last_is_the_end(
     tmp_path: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    progress = []
+    threads = []
     shown = ProgressBar.on_train_batch_end
-    monkeypatch.setattr(
-        ProgressBar, "on_train_batch_end", lambda self, *step: [progress.append(self.progress), shown(self, *step)]
-    )
+
+    def looked(self: ProgressBar, *step: Any) -> None:
+        threads.append(
+            [one for one in threading.enumerate() if isinstance(one, _RefreshThread) and not one.done.is_set()]
+        )
+        shown(self, *step)
+
+    monkeypatch.setattr(ProgressBar, "on_train_batch_end", looked)
     places = [f"data.root={mnist_root}", f"runs_dir={tmp_path}", "recipe=smoke", "recipe.steps=12", "logger=none"]
     main([*places, "trainer=cpu", "data.test_size=100", "data.validation_size=100"])
-    assert {one.live._refresh_thread for one in progress} == {None}
+    assert not any(threads)
     assert re.search(r"Epoch 1 .*\b12/\d+ .*val/error", capsys.readouterr().out)
 
 

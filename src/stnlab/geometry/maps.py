@@ -33,14 +33,6 @@ def unrounded(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if on else nullcontext()
 
 
-def full_product(rows: Tensor, basis: Tensor) -> Tensor:
-    """rows [N, K] @ basis [K, P], of few and long rows of the basis, with no autocast."""
-    if rows.device.type == "cpu":
-        rows = rows.t().contiguous().t()  # torch finds the gradient of such along the basis's rows: in half the time
-    with unrounded(rows.device):
-        return rows @ basis
-
-
 class PointMap(ABC):
     """N maps from output points to source points; `outer @ inner` is `outer(inner(points))`."""
 
@@ -179,7 +171,12 @@ def _at_pixels_by_product(matrix: Tensor, height: int, width: int) -> Tensor:
     """One matrix product for all samples, and one for their gradients: on a CPU ten times as fast as outer sums, on a
     GPU two kernels in place of a dozen."""
     basis = _pixel_basis(height, width, matrix.shape[1], matrix.dtype, matrix.device)
-    return full_product(matrix.flatten(1), basis).reshape(len(matrix), height, width, matrix.shape[1])
+    rows = matrix.flatten(1)
+    if rows.device.type == "cpu":
+        rows = rows.t().contiguous().t()  # torch finds the gradient of such along the basis's rows: in half the time
+    with unrounded(rows.device):
+        pixels = rows @ basis
+    return pixels.reshape(len(matrix), height, width, matrix.shape[1])
 
 
 @lru_cache(maxsize=32)

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from stnlab.geometry.maps import PointMap, full_product, pixel_centres
+from stnlab.geometry.maps import PointMap, pixel_centres, unrounded
 
 Kept = tuple[torch.dtype, torch.device]
 Method = TypeVar("Method", bound=Callable[..., Tensor])
@@ -94,7 +94,8 @@ class ThinPlateMap(PointMap):
         centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
         # One product with all samples' x and y as rows: one for each sample takes several times as long.
         rows = self.displacements.mT.flatten(0, 1)
-        moved = full_product(rows, self.plate.grid_basis(height, width, rows.dtype, rows.device).T)
+        with unrounded(rows.device):
+            moved = rows @ self.plate.grid_basis(height, width, rows.dtype, rows.device).T
         return centres + moved.reshape(-1, 2, height, width).permute(0, 2, 3, 1)
 
 

@@ -93,25 +93,28 @@ def timm(
 
 class Averaged(nn.Module):
     """As `torch.nn.AdaptiveAvgPool2d(pixels)` of images of this size (height, width), whose gradient is not
-    deterministic on a GPU."""
+    deterministic on a GPU. Computed in float32 at least."""
 
     def __init__(self, size: tuple[int, int], pixels: int) -> None:
         super().__init__()
-        for name, side in zip(("of_rows", "of_columns"), size, strict=True):
+        self.rows: Tensor
+        self.columns: Tensor
+        for name, side in zip(("rows", "columns"), size, strict=True):
             self.register_buffer(name, _windows(side, pixels), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        of_rows, of_columns = (shares.to(images.dtype) for shares in self.buffers())
+        full = images if images.dtype == torch.float64 else images.float()
+        of_rows, of_columns = (inside.to(full.dtype) for inside in (self.rows, self.columns))
         with unrounded(images.device):
-            return of_rows @ images @ of_columns.T
+            summed = of_rows @ full @ of_columns.T
+        return (summed / (of_rows.sum(1)[:, None] * of_columns.sum(1))).to(images.dtype)
 
 
 def _windows(side: int, pixels: int) -> Tensor:
-    """[pixels, side]: of each pixel of the mean the shares that it takes of those of a side."""
+    """[pixels, side] bool: which pixels of a side each of the averaged ones is a mean of."""
     first = torch.arange(pixels)[:, None] * side // pixels
     end = ((torch.arange(pixels)[:, None] + 1) * side + pixels - 1) // pixels
-    within = (torch.arange(side) >= first) & (torch.arange(side) < end)
-    return within / within.sum(1, keepdim=True)
+    return (torch.arange(side) >= first) & (torch.arange(side) < end)
 
 
 def fc(input_shape: Shape, outputs: int, units: list[Count]) -> nn.Module:

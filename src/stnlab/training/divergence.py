@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from stnlab.errors import StnlabError
 
 EVERY = 50
-"""Steps between two looks: reading one number makes a GPU finish what it was given."""
+"""Batches between two looks: reading one number makes a GPU finish what it was given."""
 
 
 class Divergence:

@@ -13,8 +13,12 @@ from pytorch_lightning.profilers import PassThroughProfiler
 
 NOTHING = nullcontext()
 IN_A_STEP = (
-    *("on_train_batch_start", "on_before_zero_grad", "on_before_backward"),
-    *("on_after_backward", "on_before_optimizer_step", "on_train_batch_end"),
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
 )
 
 
@@ -37,5 +41,8 @@ def shorten_steps(trainer: Any, module: pl.LightningModule, data: pl.LightningDa
         moved = data.transfer_batch_to_device(batch, device or trainer.strategy.root_device, dataloader_idx)
         return data.on_after_batch_transfer(moved, dataloader_idx)
 
+    def arguments(_: Any, batch: Any, batch_idx: int) -> dict[str, Any]:
+        return {"batch": batch, "batch_idx": batch_idx}
+
     trainer.strategy.batch_to_device = batch_to_device
-    trainer.fit_loop.epoch_loop._build_kwargs = lambda _, *batch_and_index: dict(enumerate(batch_and_index))
+    trainer.fit_loop.epoch_loop._build_kwargs = arguments

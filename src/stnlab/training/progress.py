@@ -16,9 +16,9 @@ class ProgressBar(RichProgressBar):
     """Lightning's rich bar with how far the sweep is, the training loss and, once an epoch has ended, error and ECE on
     validation.
 
-    Drawn between two steps, refresh_rate times a second at most, and at an epoch's end; 0: not at all. Lightning draws
-    in a thread, which looks all the time whether it should, with a core that the training then waits for, and which
-    each stage waits for at its end.
+    Drawn between two steps, refresh_rate times a second at most, and where an epoch starts or ends; 0: not at all.
+    Lightning draws in a thread, which looks all the time whether it should, with a core that the training then waits
+    for, and which each stage waits for at its end.
     """
 
     _drawn = float("-inf")

@@ -17,13 +17,13 @@ from stnlab.training.view_sums import ViewSums
 
 VALIDATED = ("outside", "blank", "theta_spread", "theta_drift", "collapsed")
 GRADIENTS = ("grad_localizer", "grad_classifier")
-NORMS_EVERY = 10
-"""Steps of an epoch, from its first: norms of each would be half a hundredth of a small network's training."""
+NORMS_AN_EPOCH = 20
+"""About so many steps are measured, evenly spread: all of them would be half a hundredth of a training."""
 
 
 class GradientNorms:
-    """Norms of the localizers' and of the classifier's gradient before clipping, mean over every tenth step of an
-    epoch, from its first.
+    """Norms of the localizers' and of the classifier's gradient before clipping, mean over some twenty steps of an
+    epoch, evenly spread.
 
     Steps whose gradient is not finite (a loss scaled too far in half precision) are left out. Nothing waits for the
     device before `fold`.
