@@ -105,28 +105,37 @@ def test_cases_that_train_in_this_process_compare_the_same_work(
 
     monkeypatch.setattr(sampling, "SHAPES", ((2, 1, 28, 28),))
     monkeypatch.setattr(sampling, "SECONDS", 0.0)
+    monkeypatch.setattr(sampling, "REPEATS", 1)
     names = [one.case for one in sampling.sampler() if one.ratio > 0]
     assert len(names) == 4 + 9
-    monkeypatch.setattr(sampling, "REPEATS", 1)
     for name, small in {"SECONDS": 0.0, "SEEDS": [2], "REPEATS": 1}.items():
         monkeypatch.setattr(stacking, name, small)
     assert [one.ratio > 0 for one in stacking.stacked()] == [True, True]
 
 
-def test_the_clock_stands_between_turns(cases, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("starts", [True, False])
+def test_the_clock_stands_between_turns(starts: bool, cases, monkeypatch: pytest.MonkeyPatch):
     from benchmark_cases import clocks
 
     time, calls = 0.0, []
     monkeypatch.setattr(clocks, "now", lambda: time)
     clock, nothing = clocks.TrainingClock(), None
-    monkeypatch.setattr(clocks.TrainingClock, "between", lambda: calls.append(time))
+
+    def between() -> None:
+        nonlocal time
+        calls.append(time)
+        time += 100.0
+
+    monkeypatch.setattr(clocks.TrainingClock, "between", between)
+    monkeypatch.setattr(clocks.TrainingClock, "starts", starts)
     trainer: Any = SimpleNamespace(global_step=0)
     clock.on_train_start()
     for trainer.global_step in range(1, 26):
         time += 1.0
         clock.on_train_batch_end(trainer, nothing)
     clock.on_train_end()
-    assert (calls, clock.seconds) == ([10.0, 20.0], 25.0)
+    assert clock.seconds == 25.0
+    assert calls == ([10.0, 120.0] if starts else [0.0, 110.0, 220.0])
 
 
 def test_an_unknown_case_names_those_there_are():

@@ -36,7 +36,7 @@ def time_to_error(study: Path | None) -> list[Comparison]:
 
 
 def _shown(config: Config) -> Any:
-    """What decides which images a network learns and is tested on."""
+    """What decides how the images look that a network learns and is tested on."""
     return canonical({name: config["data"].get(name) for name in SHOWN})
 
 
@@ -55,7 +55,7 @@ def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparis
     name = f"time_to_error {'ST-CNN' if placement == 'input' else 'CNN'}, R"
     alike: dict[str, dict[int, RunDirectory]] = {}
     for run in runs:
-        rest = {key: value for key, value in run.config.items() if key != "seed"}
+        rest = canonical({key: value for key, value in run.config.items() if key != "seed"})
         alike.setdefault(json.dumps(rest, sort_keys=True), {})[run.config["seed"]] = run
     enough = [list(seeds.values()) for seeds in alike.values() if len(seeds) >= SEEDS]
     if not enough:

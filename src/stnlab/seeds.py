@@ -26,7 +26,7 @@ def step_seed(seed: int, step: int, *rest: int) -> int:
     return _step_seeds(seed, step // AT_ONCE, *rest)[step % AT_ONCE]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def _step_seeds(seed: int, turn: int, *rest: int) -> list[int]:
     return [derive(seed, "step", step, *rest) for step in range(turn * AT_ONCE, (turn + 1) * AT_ONCE)]
 

@@ -245,12 +245,12 @@ HEALTH = (
     Row(
         "health/grad_localizer",
         "0 and up",
-        "norm of the localizers' gradient, mean over some twenty steps of the last epoch",
+        "norm of the localizers' gradient, mean over 20 to 40 steps of the last epoch",
     ),
     Row(
         "health/grad_classifier",
         "0 and up",
-        "norm of the classifier's gradient, mean over some twenty steps of the last epoch",
+        "norm of the classifier's gradient, mean over 20 to 40 steps of the last epoch",
     ),
     Row("health/collapsed", "0 or 1", "1: a transformer's views went blank or are all the same"),
 )

@@ -192,14 +192,15 @@ class Classifier(pl.LightningModule):
 
     def _plan_epoch(self) -> None:
         """With few images an epoch is over before its validation. Then that waits until as many have been trained on,
-        or a tenth of the epochs is over, and for the last epoch, which `recipe.steps` may cut short."""
+        or a tenth of the epochs is over, and for the last epoch, which `recipe.steps` may cut short. And which steps'
+        gradients are measured."""
         validated, trained = (len(self._data.rows[split]) for split in ("val", "train"))
         steps, total = self._steps_an_epoch, self.recipe.total_steps(self._steps_an_epoch)
         epochs = math.ceil(total / steps)
-        self._norms_every = max(steps // NORMS_AN_EPOCH, 1)
         every, epoch = max(min(math.ceil(validated / trained), epochs // 10), 1), self.current_epoch + 1
         self.trainer.check_val_every_n_epoch = 1 if epoch % every == 0 or epoch == epochs else sys.maxsize
         left = total - self.current_epoch * steps
+        self._norms_every = max(min(steps, left) // NORMS_AN_EPOCH, 1)
         if 0 < left < steps:  # Lightning would wait for the epoch's last batch
             self.trainer.val_check_batch = left * self.trainer.accumulate_grad_batches
 

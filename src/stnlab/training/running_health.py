@@ -18,12 +18,13 @@ from stnlab.training.view_sums import ViewSums
 VALIDATED = ("outside", "blank", "theta_spread", "theta_drift", "collapsed")
 GRADIENTS = ("grad_localizer", "grad_classifier")
 NORMS_AN_EPOCH = 20
-"""About so many steps are measured, evenly spread: all of them would be half a hundredth of a training."""
+"""So many steps at least are measured, or all, and less than twice as many, evenly spread: all of a long epoch would be
+half a hundredth of a training."""
 
 
 class GradientNorms:
-    """Norms of the localizers' and of the classifier's gradient before clipping, mean over some twenty steps of an
-    epoch, evenly spread.
+    """Norms of the localizers' and of the classifier's gradient before clipping, mean over twenty to forty steps of
+    an epoch, evenly spread, or all of a shorter one.
 
     Steps whose gradient is not finite (a loss scaled too far in half precision) are left out. Nothing waits for the
     device before `fold`.
