@@ -351,14 +351,14 @@ def test_accumulated_batches_are_one_batch_but_for_dropout(train: Train, monkeyp
     options = ["trainer.precision=64-true", "recipe.gradient_clip_norm=0.5", "data.train_size=1024"]
     options += ["recipe.epochs=null", "recipe.steps=6"]
     whole = train(*options, "recipe.batch_size=128", study="whole")
-    keys: list[tuple[int | str, ...]] = []
-    derive = classifier.derive
+    keys: list[tuple[int, ...]] = []
+    step_seed = classifier.step_seed
 
-    def noted(*key: int | str) -> int:
+    def noted(*key: int) -> int:
         keys.append(key)
-        return derive(*key)
+        return step_seed(*key)
 
-    monkeypatch.setattr(classifier, "derive", noted)
+    monkeypatch.setattr(classifier, "step_seed", noted)
     parts = train(*options, "recipe.batch_size=64", "+trainer.accumulate_grad_batches=2", study="parts")
     assert [row["step"] for row in parts.history] == [row["step"] for row in whole.history] == [6]
     assert parts.history[0]["val/loss"] == pytest.approx(whole.history[0]["val/loss"], rel=1e-6)
