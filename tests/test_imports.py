@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "stnlab"
-BASE = {"errors", "seeds", "choices"}
+BASE = {"errors", "imports", "seeds", "choices"}
 ALLOWED = {
     "geometry": set(),
     "models": {"geometry"},
@@ -54,3 +54,26 @@ def test_only_data_and_training_know_lightning(package: str):
 def test_these_start_without_torch(module: str):
     code = f"import sys, stnlab.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+IMPORTING = """
+import gc
+from stnlab.imports import importing
+
+with importing():
+    import torch
+    assert not gc.isenabled()
+assert gc.isenabled() and gc.get_freeze_count() > 100_000  # all that torch has made
+gc.disable()
+try:
+    with importing():
+        import stnlab.errors
+        raise ImportError("as a missing library does")
+except ImportError:
+    assert not gc.isenabled()  # as it was
+"""
+
+
+def test_imports_are_not_searched_for_garbage_and_all_else_is():
+    done = subprocess.run([sys.executable, "-c", IMPORTING], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

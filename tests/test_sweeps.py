@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.utils import JobReturn
 
 from stnlab import resume, status, sweeps
@@ -355,10 +356,13 @@ def test_jobs_are_composed_together_as_each_would_be_alone(monkeypatch: pytest.M
     seen = []
 
     def compare(launch: object, loader: Any, master: Any, jobs: Any, first: int) -> list[Any]:
-        together = [to_config(config) for config in compose_jobs(loader, master, jobs)]
-        alone = [to_config(loader.load_sweep_config(master, list(job))) for job in jobs]
-        assert together == alone
-        seen.extend(together)
+        hydras = ConfigLoaderImpl(loader.get_search_path())
+        together = list(compose_jobs(loader, master, jobs))
+        alone = [hydras.load_sweep_config(master, list(job)) for job in jobs]
+        assert together == alone  # what Hydra says of the job, too
+        assert [one.hydra.job.override_dirname for one in together] == [one.hydra.job.override_dirname for one in alone]
+        assert list(map(to_config, together)) == list(map(to_config, alone))
+        seen.extend(map(to_config, together))
         return []
 
     monkeypatch.setattr("stnlab.sweeps.launch_unfinished", compare)

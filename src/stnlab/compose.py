@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -273,22 +273,41 @@ def _composed(file: str, overrides: Sequence[str]) -> Config | None:
     return None
 
 
-def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
-    """The configuration of each job, as `loader.load_sweep_config` makes it.
+class JobLoader(ConfigLoaderImpl):
+    """Hydra's loader for the jobs of one sweep: what makes them alike is composed once.
 
-    Jobs that choose the same files are composed together: reading files takes most of the time, and there may be
-    hundreds of seeds. Raises Hydra's and OmegaConf's errors.
+    Jobs that choose the same files differ in values alone, and reading files takes most of the time of a composition;
+    there may be hundreds of seeds.
     """
-    assert isinstance(loader, ConfigLoaderImpl)
-    parser = OverridesParser.create(config_loader=loader)
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    for job in jobs:
-        overrides = parser.parse_overrides(list(job))
-        groups = [one for one in overrides if loader.repository.group_exists(one.key_or_group)]
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        super().__init__(loader.get_search_path())
+        self.parser = OverridesParser.create(config_loader=self)
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    @classmethod
+    def of(cls, loader: ConfigLoader) -> "JobLoader":
+        """The loader itself if it is one."""
+        return loader if isinstance(loader, cls) else cls(loader)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """As Hydra's own, as long as master_config is the same. Raises Hydra's and OmegaConf's errors."""
+        overrides = self.parser.parse_overrides(sweep_overrides)
+        if any(one.is_hydra_override() for one in overrides):
+            return super().load_sweep_config(master_config, sweep_overrides)
+        groups = [one for one in overrides if self.repository.group_exists(one.key_or_group)]
         files = tuple(str(one.input_line) for one in groups)
-        if files not in composed:
-            composed[files] = loader.load_sweep_config(master, list(files))
-        config = copy.deepcopy(composed[files])
-        loader._apply_overrides_to_config([one for one in overrides if one not in groups], config)
-        config.hydra.overrides.task = list(job)
-        yield config
+        if files not in self.composed:
+            self.composed[files] = super().load_sweep_config(master_config, list(files))
+        config = copy.deepcopy(self.composed[files])
+        self._apply_overrides_to_config([one for one in overrides if one not in groups], config)
+        job = config.hydra.job
+        config.hydra.overrides.task = list(sweep_overrides)
+        job.override_dirname = get_overrides_dirname(overrides=overrides, **job.config.override_dirname)
+        return config
+
+
+def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
+    """The configuration of each job, as `loader.load_sweep_config` makes it. Raises Hydra's and OmegaConf's errors."""
+    together = JobLoader.of(loader)
+    return (together.load_sweep_config(master, list(job)) for job in jobs)

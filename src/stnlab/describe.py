@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stnlab.command import run_command
+from stnlab.imports import importing
 from stnlab.runs.identity import Config, normalise
 from stnlab.train import check_settings
 
@@ -34,8 +35,9 @@ def main(arguments: list[str]) -> int:
 def describe_network(config: Config) -> None:
     """Print the network that a configuration makes. Reads no data. Raises StnlabError for a wrong choice."""
     check_settings(config)
-    from stnlab.models.description import describe
-    from stnlab.training.components import build_components
+    with importing():
+        from stnlab.models.description import describe
+        from stnlab.training.components import build_components
 
     components = build_components(config)
     shape = components.data.image_shape

@@ -12,6 +12,7 @@ from rich.table import Table
 from stnlab.command import path_and_overrides, run_command
 from stnlab.errors import StnlabError, one_line
 from stnlab.evaluation.catalogue import is_headline
+from stnlab.imports import importing
 from stnlab.runs.code_version import code_version
 from stnlab.runs.directory import RunDirectory, find_runs
 
@@ -68,7 +69,8 @@ def main(arguments: list[str]) -> int:
 def _runs(path: Path) -> list[RunDirectory]:
     """A run, or those of a study that have results."""
     if (path / "run.json").exists() or not [*path.glob("*/run.json"), *path.glob("*/*/run.json")]:
-        from stnlab.training.loading import finished
+        with importing():
+            from stnlab.training.loading import finished
 
         return [finished(path)]
     found = [run for run in find_runs(path) if not run.damaged and run.state == "done"]
@@ -83,7 +85,8 @@ def _is_current(run: RunDirectory) -> bool:
 
 
 def _evaluate(run: RunDirectory, config: dict[str, Any], own_folders: list[Path], update: bool) -> int:
-    from stnlab.training.evaluation import evaluate_run
+    with importing():
+        from stnlab.training.evaluation import evaluate_run
 
     found, recorded = evaluate_run(run, config, own_folders), run.metrics
     again = found.metrics

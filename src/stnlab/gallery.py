@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from stnlab.command import run_command
 from stnlab.errors import StnlabError, nearest
+from stnlab.imports import importing
 
 USAGE = (
     "python -m stnlab.gallery data=... [split=train|val|test] [samples=10] [output=gallery.png] [data.key=value ...] "
@@ -22,10 +23,12 @@ def main(arguments: list[str]) -> int:
     config = compose("gallery", with_own_choices(arguments))
     check_settings(config)
     from stnlab.choices import build
-    from stnlab.data.gallery import first_samples
-    from stnlab.data.module import ImageData
-    from stnlab.figures.gallery import gallery
-    from stnlab.figures.style import png
+
+    with importing():
+        from stnlab.data.gallery import first_samples
+        from stnlab.data.module import ImageData
+        from stnlab.figures.gallery import gallery
+        from stnlab.figures.style import png
 
     count = config["samples"]
     data = build(config["data"], "data", training_seed=0, batch_size=count, eval_batch_size=count)

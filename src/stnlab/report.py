@@ -1,6 +1,7 @@
 """`python -m stnlab.report runs/<study>`: table, CSV, Markdown, LaTeX and page, from run directories alone."""
 
 from stnlab.command import run_command
+from stnlab.imports import importing
 from stnlab.reports.options import HELP, USAGE, parse
 
 
@@ -16,7 +17,8 @@ def main(arguments: list[str]) -> int:
         print_explanations()
         return 0
     studies, options = parse(arguments)
-    from stnlab.reports import print_report, write_report
+    with importing():
+        from stnlab.reports import print_report, write_report
 
     print_report(write_report(studies, options), options=options)
     return 0

@@ -1,6 +1,5 @@
 """Jobs: one from a command line, or the many of a sweep, of which only those not finished are launched."""
 
-import atexit
 import gc
 import os
 import sys
@@ -25,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stnlab.command import stop_printing, unread
 from stnlab.compose import Config, checked_flags, compose_jobs, conf_directory, explain, to_config
 from stnlab.errors import StnlabError, first_line, one_line
+from stnlab.imports import search_no_more
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import normalise
 from stnlab.runs.plan import Planned, change_plan
@@ -325,8 +325,7 @@ def _free_memory() -> None:
 
 @cache
 def _search_modules_no_more() -> None:
-    gc.freeze()  # the first job leaves imported modules: to search them after each takes a fifth of a second
-    atexit.register(gc.unfreeze)  # or extensions call what is frozen leaked
+    search_no_more()  # what the first job has imported: to search it after each takes a fifth of a second
 
 
 def _announcement() -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from stnlab.command import run_command
 from stnlab.errors import StnlabError, nearest
+from stnlab.imports import importing
 from stnlab.runs.directory import RunBusyError, RunDirectory
 from stnlab.runs.identity import Config, normalise
 
@@ -39,7 +40,8 @@ def train(config: Config) -> None:
             return
         if run.state == "done" and (damaged := run.damaged):
             print(damaged, flush=True)
-    from stnlab.training.launch import launch
+    with importing():
+        from stnlab.training.launch import launch
 
     try:
         launch(config, run)

@@ -12,6 +12,7 @@ import torch
 
 from stnlab.command import leaving_at_sigterm
 from stnlab.errors import StnlabError
+from stnlab.imports import importing
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config
 from stnlab.training.devices import check_devices, claimed_devices
@@ -41,7 +42,8 @@ def launch(config: Config, run: RunDirectory) -> None:
 
 def _launch(config: Config, run: RunDirectory) -> None:
     processes = check_devices(config["trainer"])
-    from stnlab.training.run import check_run, train_run
+    with importing():
+        from stnlab.training.run import check_run, train_run
 
     if processes == 1:
         train_run(config)

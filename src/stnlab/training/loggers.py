@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from stnlab.errors import StnlabError
+from stnlab.imports import importing
 from stnlab.runs.directory import RunDirectory
 from stnlab.runs.identity import Config, placement_name
 
@@ -45,7 +46,8 @@ def wandb(
     mode: `auto` is what WANDB_MODE says, else online for a user who is logged in and offline for others; it never asks.
     Offline runs lie in `runs/<study>/wandb/`.
     """
-    import wandb as wandb_package  # here, for it takes a second; and this function has its name
+    with importing():
+        import wandb as wandb_package  # here, for it takes a second; and this function has its name
 
     if mode == "auto":
         chosen = os.environ.get("WANDB_MODE") or ("online" if wandb_package.login(prompt=False) else "offline")

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 from stnlab.command import run_command
-from stnlab.training.launch import STOP, WATCH
-from stnlab.training.run import train_run
+from stnlab.imports import importing
+
+with importing():
+    from stnlab.training.launch import STOP, WATCH
+    from stnlab.training.run import train_run
 
 
 def main(arguments: list[str]) -> None:
