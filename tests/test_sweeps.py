@@ -14,6 +14,7 @@ import pytest
 import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
 
 from stnlab import resume, status, sweeps
 from stnlab.compose import compose, compose_jobs, to_config
@@ -360,6 +361,7 @@ def test_jobs_are_composed_together_as_each_would_be_alone(monkeypatch: pytest.M
         together = list(compose_jobs(loader, master, jobs))
         alone = [hydras.load_sweep_config(master, list(job)) for job in jobs]
         assert together == alone  # what Hydra says of the job, too
+        assert list(map(OmegaConf.get_cache, together)) == list(map(OmegaConf.get_cache, alone))
         assert [one.hydra.job.override_dirname for one in together] == [one.hydra.job.override_dirname for one in alone]
         assert list(map(to_config, together)) == list(map(to_config, alone))
         seen.extend(map(to_config, together))

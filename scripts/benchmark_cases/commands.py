@@ -24,6 +24,9 @@ TINY = ["recipe=smoke", "recipe.steps=1", "data.train_size=256", "data.validatio
 TINY += ["logger=none", "callbacks=quiet", "evaluation.images=0", "trainer=cpu"]
 """Jobs that train for one step, so that nearly all of their time is what a job costs beyond its training."""
 
+WANDB = ["logger=wandb", "logger.wandb.mode=offline"]
+"""The default logger, which also gets figures and tables at a run's end."""
+
 
 def startup() -> list[Comparison]:
     """Seconds of `--help` against `import torch`, and to the first optimiser step against a minimal script."""
@@ -35,12 +38,14 @@ def startup() -> list[Comparison]:
                 {"defaults": ["default", "_self_"], "end": {"_target_": "benchmark_cases.first_step.EndAfterFirstStep"}}
             )
         )
-        ours = ["-m", "stnlab.train", f"--config-dir={folder}/conf", "callbacks=first_step", "logger=csv", "fresh=true"]
+        ours = ["-m", "stnlab.train", f"--config-dir={folder}/conf", "callbacks=first_step", "fresh=true"]
+        ours += [f"runs_dir={folder}/runs"]
         seconds = medians(
             {
                 "help": lambda: seconds_of(["-m", "stnlab.train", "--help"]),
                 "torch": lambda: seconds_of(["-c", "import torch"]),
-                "ours": lambda: seconds_of([*ours, f"runs_dir={folder}/runs"]),
+                "ours": lambda: seconds_of([*ours, "logger=csv"]),
+                "wandb": lambda: seconds_of([*ours, *WANDB]),
                 "lightning": lambda: seconds_of(["-m", "benchmark_cases.minimal_lightning"]),
             },
             REPEATS,
@@ -48,6 +53,7 @@ def startup() -> list[Comparison]:
     return [
         Comparison("startup --help, of import torch", "s", seconds["help"], seconds["torch"], at_most=0.5),
         Comparison("startup first step, of minimal Lightning", "s", seconds["ours"], seconds["lightning"], at_most=1.3),
+        Comparison("startup the same, W&B offline", "s", seconds["wandb"], seconds["lightning"]),
     ]
 
 
@@ -55,9 +61,9 @@ def sweep() -> list[Comparison]:
     """Seconds of each further job of a multirun beyond its training, and of a multirun whose jobs are all finished."""
     with tempfile.TemporaryDirectory() as folder:
 
-        def ours(jobs: int) -> float:
+        def ours(jobs: int, *logger: str) -> float:
             study = [f"runs_dir={folder}", f"study=of{jobs}", "fresh=true"]
-            return seconds_of(["-m", "stnlab.train", "-m", f"seed=range({jobs})", *TINY, *study])
+            return seconds_of(["-m", "stnlab.train", "-m", f"seed=range({jobs})", *TINY, *study, *logger])
 
         def hydra_alone(jobs: int) -> float:
             return seconds_of(
@@ -67,6 +73,7 @@ def sweep() -> list[Comparison]:
         seconds = medians(
             {
                 "ours": lambda: (ours(1 + JOBS) - ours(1)) / JOBS,
+                "wandb": lambda: (ours(1 + JOBS, *WANDB) - ours(1, *WANDB)) / JOBS,
                 "hydra": lambda: (hydra_alone(1 + JOBS) - hydra_alone(1)) / JOBS,
             },
             3,
@@ -78,6 +85,7 @@ def sweep() -> list[Comparison]:
             raise StnlabError("sweep: finished jobs were trained again")
     return [
         Comparison("sweep, each job", "s", seconds["ours"], seconds["hydra"], at_most=0.5, of="ours"),
+        Comparison("sweep, each job, W&B offline", "s", seconds["wandb"], seconds["hydra"]),
         Comparison(f"sweep, {FINISHED} finished jobs", "s", skipping, None, at_most=20, of="ours"),
     ]
 

@@ -1,8 +1,8 @@
 """Command lines to configurations, by Hydra; its errors to one line each."""
 
 import contextlib
-import copy
 import difflib
+import pickle
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
@@ -129,16 +129,21 @@ def to_config(composed: DictConfig) -> Config:
     """
     known = composed.hydra if "hydra" in composed else HydraConfig.get()
     chosen = known.runtime.choices
-    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    try:
-        config = OmegaConf.to_container(own, resolve=True)
+    try:  # one by one, for a copy without Hydra's own node takes three times as long
+        config = {str(key): _plain(composed, str(key)) for key in composed if key != "hydra"}
     except OmegaConfBaseException as error:
         raise StnlabError(explain(error, ())) from error
-    assert isinstance(config, dict)
     names = {group: chosen[group] for group in GROUPS if group in chosen}
     own_folders = [source.path for source in known.runtime.config_sources if source.provider == "command-line"]
     typed = [*(f"--config-dir={folder}" for folder in own_folders), *map(without_password, known.overrides.task)]
-    return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": typed}
+    return config | {"choices": names, "overrides": typed}
+
+
+def _plain(composed: DictConfig, key: str) -> Any:
+    if OmegaConf.is_missing(composed, key):
+        return "???"
+    value = composed[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def without_password(argument: str) -> str:
@@ -283,7 +288,7 @@ class JobLoader(ConfigLoaderImpl):
     def __init__(self, loader: ConfigLoader) -> None:
         super().__init__(loader.get_search_path())
         self.parser = OverridesParser.create(config_loader=self)
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.composed: dict[tuple[str, ...], bytes] = {}
 
     @classmethod
     def of(cls, loader: ConfigLoader) -> "JobLoader":
@@ -298,8 +303,8 @@ class JobLoader(ConfigLoaderImpl):
         groups = [one for one in overrides if self.repository.group_exists(one.key_or_group)]
         files = tuple(str(one.input_line) for one in groups)
         if files not in self.composed:
-            self.composed[files] = super().load_sweep_config(master_config, list(files))
-        config = copy.deepcopy(self.composed[files])
+            self.composed[files] = pickle.dumps(super().load_sweep_config(master_config, list(files)))
+        config: DictConfig = pickle.loads(self.composed[files])  # a copy in a third of deepcopy's time
         self._apply_overrides_to_config([one for one in overrides if one not in groups], config)
         job = config.hydra.job
         config.hydra.overrides.task = list(sweep_overrides)
