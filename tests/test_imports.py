@@ -64,13 +64,20 @@ with importing():
     import torch
     assert not gc.isenabled()
 assert gc.isenabled() and gc.get_freeze_count() > 100_000  # all that torch has made
-gc.disable()
 try:
     with importing():
-        import stnlab.errors
         raise ImportError("as a missing library does")
 except ImportError:
-    assert not gc.isenabled()  # as it was
+    assert gc.isenabled()
+gc.disable()
+with importing():
+    import stnlab.errors
+assert not gc.isenabled()  # as it was
+gc.enable()
+frozen = gc.get_freeze_count()
+with importing(kept=False):
+    import matplotlib.pyplot
+assert gc.get_freeze_count() <= frozen  # some of which was freed
 """
 
 

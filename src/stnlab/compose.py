@@ -11,13 +11,14 @@ from typing import Any
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from stnlab.errors import StnlabError, first_line, nearest
@@ -125,25 +126,21 @@ def compose(name: str, overrides: Sequence[str]) -> Config:
 def to_config(composed: DictConfig) -> Config:
     """Plain dictionaries, interpolations resolved, with the names of the choices made and what was typed.
 
-    composed: with its `hydra` node, or Hydra's current job.
+    composed: with its `hydra` node, which it loses, or Hydra's current job.
     """
     known = composed.hydra if "hydra" in composed else HydraConfig.get()
     chosen = known.runtime.choices
-    try:  # one by one, for a copy without Hydra's own node takes three times as long
-        config = {str(key): _plain(composed, str(key)) for key in composed if key != "hydra"}
-    except OmegaConfBaseException as error:
-        raise StnlabError(explain(error, ())) from error
-    names = {group: chosen[group] for group in GROUPS if group in chosen}
     own_folders = [source.path for source in known.runtime.config_sources if source.provider == "command-line"]
     typed = [*(f"--config-dir={folder}" for folder in own_folders), *map(without_password, known.overrides.task)]
-    return config | {"choices": names, "overrides": typed}
-
-
-def _plain(composed: DictConfig, key: str) -> Any:
-    if OmegaConf.is_missing(composed, key):
-        return "???"
-    value = composed[key]
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    names = {group: chosen[group] for group in GROUPS if group in chosen}
+    with read_write(composed), open_dict(composed):
+        composed.pop("hydra", None)  # as from what a job is given, so that neither refers to it
+    try:
+        config = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise StnlabError(explain(error, ())) from error
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()} | {"choices": names, "overrides": typed}
 
 
 def without_password(argument: str) -> str:
@@ -279,16 +276,17 @@ def _composed(file: str, overrides: Sequence[str]) -> Config | None:
 
 
 class JobLoader(ConfigLoaderImpl):
-    """Hydra's loader for the jobs of one sweep: what makes them alike is composed once.
+    """Hydra's loader for the jobs of one sweep: those that choose the same files are composed once.
 
-    Jobs that choose the same files differ in values alone, and reading files takes most of the time of a composition;
-    there may be hundreds of seeds.
+    They differ in values alone, and reading files takes most of the time of a composition; there may be hundreds of
+    seeds.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
         super().__init__(loader.get_search_path())
         self.parser = OverridesParser.create(config_loader=self)
         self.composed: dict[tuple[str, ...], bytes] = {}
+        self.known: CachingConfigRepository | None = None
 
     @classmethod
     def of(cls, loader: ConfigLoader) -> "JobLoader":
@@ -300,16 +298,24 @@ class JobLoader(ConfigLoaderImpl):
         overrides = self.parser.parse_overrides(sweep_overrides)
         if any(one.is_hydra_override() for one in overrides):
             return super().load_sweep_config(master_config, sweep_overrides)
-        groups = [one for one in overrides if self.repository.group_exists(one.key_or_group)]
-        files = tuple(str(one.input_line) for one in groups)
-        if files not in self.composed:
-            self.composed[files] = pickle.dumps(super().load_sweep_config(master_config, list(files)))
-        config: DictConfig = pickle.loads(self.composed[files])  # a copy in a third of deepcopy's time
-        self._apply_overrides_to_config([one for one in overrides if one not in groups], config)
+        files = [one for one in overrides if self._chooses_file(one, master_config)]
+        key = tuple(str(one.input_line) for one in files)
+        if key not in self.composed:
+            self.composed[key] = pickle.dumps(super().load_sweep_config(master_config, list(key)))
+        config: DictConfig = pickle.loads(self.composed[key])  # a copy in a third of deepcopy's time
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        self._apply_overrides_to_config([one for one in overrides if one not in files], config)
         job = config.hydra.job
-        config.hydra.overrides.task = list(sweep_overrides)
         job.override_dirname = get_overrides_dirname(overrides=overrides, **job.config.override_dirname)
+        config.hydra.overrides.task = sweep_overrides
         return config
+
+    def _chooses_file(self, override: Override, master_config: DictConfig) -> bool:
+        """And not a value, as `+data={size: 60}` does for all that it is named as a group."""
+        if self.known is None:  # with what hydra.searchpath adds
+            name, hydras = master_config.hydra.job.config_name, list(master_config.hydra.overrides.hydra)
+            _, self.known = self._parse_overrides_and_create_caching_repo(name, hydras)
+        return self.known.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
 
 
 def compose_jobs(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:

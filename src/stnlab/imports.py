@@ -1,4 +1,4 @@
-"""Imports of large libraries without Python's search for garbage, which finds none in modules."""
+"""Imports of large libraries without Python's search for garbage, which there costs more than it finds."""
 
 import atexit
 import gc
@@ -12,14 +12,18 @@ LARGE = 100
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Around imports of torch and the like: not to be searched for cycles while each makes its objects, nor later."""
+def importing(kept: bool = True) -> Iterator[None]:
+    """Around imports of torch and the like: not to be searched for cycles while each makes its objects.
+
+    kept: nor later, with all else that there is by then; False where that is a run's network and data, which would
+    never be freed.
+    """
     searches, before = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) - before >= LARGE:
+        if kept and len(sys.modules) - before >= LARGE:
             search_no_more()
         if searches:
             gc.enable()

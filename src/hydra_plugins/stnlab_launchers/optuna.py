@@ -42,11 +42,12 @@ class Optuna(Sweeper):
         self.params = check(_plain(params), dict[str, Any] | None, "hydra.sweeper.params") or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from stnlab.compose import JobLoader
         from stnlab.errors import StnlabError
 
         if config.hydra.launcher.get("wait", True) is False:
             raise StnlabError("hydra.launcher.wait=false: a search proposes by results, so it has to wait for them")
-        self.master, self.loader = config, hydra_context.config_loader
+        self.master, self.loader = config, JobLoader.of(hydra_context.config_loader)
         plugins = Plugins.instance()
         self.launch = plugins.instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

@@ -46,7 +46,7 @@ def wandb(
     mode: `auto` is what WANDB_MODE says, else online for a user who is logged in and offline for others; it never asks.
     Offline runs lie in `runs/<study>/wandb/`.
     """
-    with importing():
+    with importing(kept=False):
         import wandb as wandb_package  # here, for it takes a second; and this function has its name
 
     if mode == "auto":
