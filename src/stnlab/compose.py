@@ -131,11 +131,12 @@ def to_config(composed: DictConfig) -> Config:
     known = composed.hydra if "hydra" in composed else HydraConfig.get()
     chosen = known.runtime.choices
     own_folders = [source.path for source in known.runtime.config_sources if source.provider == "command-line"]
-    typed = [*(f"--config-dir={folder}" for folder in own_folders), *map(without_password, known.overrides.task)]
     names = {group: chosen[group] for group in GROUPS if group in chosen}
-    with read_write(composed), open_dict(composed):
-        composed.pop("hydra", None)  # as from what a job is given, so that neither refers to it
     try:
+        # what was typed may refer to the rest, too
+        typed = [*(f"--config-dir={folder}" for folder in own_folders), *map(without_password, known.overrides.task)]
+        with read_write(composed), open_dict(composed):
+            composed.pop("hydra", None)  # as from what a job is given, so that neither refers to it
         config = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
         raise StnlabError(explain(error, ())) from error
