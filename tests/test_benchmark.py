@@ -46,9 +46,14 @@ def test_time_to_error_takes_runs_that_differ_in_three_seeds_and_says_which_are_
     as_printed = compose("train", ["data=mnist_rotated"])["data"]
 
     def finish(
-        name: str, seed: int, lr: float, errors: tuple[float, float], data: Mapping[str, Any] = as_printed
+        name: str,
+        seed: int,
+        lr: float,
+        errors: tuple[float, float],
+        data: Mapping[str, Any] = as_printed,
+        backbone: str = "cnn_400k",
     ) -> None:
-        choices = {"data": "mnist_rotated", "placement": "none", "recipe": "fast", "backbone": "cnn_400k"}
+        choices = {"data": "mnist_rotated", "placement": "none", "recipe": "fast", "backbone": backbone}
         run = RunDirectory(tmp_path / f"{name}-s{seed}")
         run.start({"choices": choices, "data": data, "recipe": {"lr": lr}, "seed": seed}, {})
         run.write_metrics({"val/error": errors[0], "test/error": errors[1], "test/ece": 0.0})
@@ -62,6 +67,9 @@ def test_time_to_error_takes_runs_that_differ_in_three_seeds_and_says_which_are_
     assert "2 of 3 seeds are there" in finished_runs.time_to_error(tmp_path)[0].note
     easier = compose("train", ["data=mnist_rotated", "data.distortion.rotation=[-45,45]"])["data"]
     finish("easier", 2, 0.01, (0.001, 0.001), easier)
+    assert "2 of 3 seeds are there" in finished_runs.time_to_error(tmp_path)[0].note
+    for seed in range(3):
+        finish("fully connected", seed, 0.01, (0.001, 0.001), backbone="fcn_400k")
     assert "2 of 3 seeds are there" in finished_runs.time_to_error(tmp_path)[0].note
     finish("a", 2, 0.01, (0.012, 0.0125))
     cnn, transformer = finished_runs.time_to_error(tmp_path)

@@ -22,7 +22,9 @@ MISSING = (
     "python -m stnlab.train -m recipe=fast_longer recipe.epochs=32 data.validation_size=0 seed=0,1,2 "
     "study={study} {choices}"
 )
-CHOICES = {"none": "placement=none backbone=cnn_400k", "input": "placement=input transform=affine backbone=st_cnn_400k"}
+CHOICES = {"none": "placement=none", "input": "placement=input transform=affine"}
+BACKBONES = {"none": "cnn_400k", "input": "st_cnn_400k"}
+"""Not the table's fully connected networks, which are as large."""
 
 
 def time_to_error(study: Path | None) -> list[Comparison]:
@@ -42,9 +44,10 @@ def _shown(config: Config) -> Any:
 
 def _fits(run: RunDirectory, placement: str) -> bool:
     choices = run.config["choices"]
-    network = choices["placement"] == placement and choices.get("transform") in (None, "affine")
+    network = choices["placement"] == placement and choices["backbone"] == BACKBONES[placement]
+    affine = choices.get("transform") in (None, "affine")
     sized = abs(run.info["parameters"] / PARAMETERS - 1) <= TOLERANCE
-    return network and sized and choices["recipe"] in RECIPES
+    return network and affine and sized and choices["recipe"] in RECIPES
 
 
 def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparison:
@@ -61,7 +64,8 @@ def _compared(placement: str, runs: list[RunDirectory], study: Path) -> Comparis
     if not enough:
         found = max(alike.values(), key=len, default={})
         lacking = [f"other seeds of {run.path}" for run in found.values()][:1]
-        command = lacking[0] if lacking else MISSING.format(study=study.name, choices=CHOICES[placement])
+        choices = f"{CHOICES[placement]} backbone={BACKBONES[placement]}"
+        command = lacking[0] if lacking else MISSING.format(study=study.name, choices=choices)
         note = f"{len(found)} of {SEEDS} seeds are there; missing: {command}"
         return Comparison(name, "images", None, None, note=note)
     chosen = min(enough, key=lambda same: mean(run.metrics.get("val/error", math.inf) for run in same))
