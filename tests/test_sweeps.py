@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.utils import JobReturn
 
 from stnlab import resume, status, sweeps
-from stnlab.compose import JobLoader, compose, compose_jobs, to_config
+from stnlab.compose import compose
 from stnlab.errors import StnlabError
 from stnlab.runs import files
 from stnlab.runs.directory import RunDirectory, find_runs
@@ -352,34 +351,6 @@ def test_a_diverged_run_fails_with_the_step_and_keeps_its_last_good_checkpoint()
     assert all(bool(values.isfinite().all()) for values in state.values())
 
 
-def test_jobs_are_composed_together_as_hydra_would_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    seen = []
-
-    def compare(launch: object, loader: Any, master: Any, jobs: Any, first: int) -> list[Any]:
-        assert isinstance(loader, JobLoader)
-        loader.load_sweep_config(master, list(jobs[0]))
-        folder = master.hydra.sweep.dir  # only now resolved, for all jobs
-        together = list(compose_jobs(loader, master, jobs))
-        assert len(loader.composed) == 2  # of deep and of shared
-        hydras = ConfigLoaderImpl(loader.get_search_path())
-        alone = [hydras.load_sweep_config(master, list(job)) for job in jobs]
-        assert together == alone  # what Hydra says of the job, too
-        assert {one.hydra.sweep.dir for one in together} == {folder}
-        seen.extend(map(to_config, together))
-        assert seen == list(map(to_config, alone))
-        return []
-
-    monkeypatch.setattr("stnlab.sweeps.launch_unfinished", compare)
-    (tmp_path / "own" / "size").mkdir(parents=True)
-    (tmp_path / "own" / "size" / "large.yaml").write_text("pixels: 60")
-    found = [f"hydra.searchpath=[file://{tmp_path}/own]", "+size@recipe.size=large", "hydra.sweep.dir=a${now:%f}"]
-    values = ["seed=0,1", "+backbone.more=1", "~recipe.eval_batch_size", "logger=[csv,tensorboard]", "study=s${seed}"]
-    values += ["recipe.steps=2", "+recipe={steps: 3}"]  # named as a group, a value all the same
-    main(["-m", *QUICK, *found, *values, "placement=deep,shared", "placement.depth=1,2"])
-    assert len(seen) == 8
-    assert (seen[-1]["study"], seen[-1]["recipe"]["steps"], seen[-1]["recipe"]["size"]) == ("s1", 3, {"pixels": 60})
-
-
 MEMORY = """
 import sys, weakref
 import stnlab.sweeps
@@ -409,12 +380,6 @@ main(sys.argv[1:])
 def test_nothing_of_a_job_is_in_memory_when_the_next_one_starts():
     jobs = ["-m", *QUICK, "seed=0,1", "logger=wandb", "logger.wandb.mode=offline"]  # imported in the first job
     subprocess.run([sys.executable, "-c", MEMORY, *jobs], check=True)
-
-
-def test_what_a_job_could_not_resolve_is_said_before_any_is_planned():
-    with pytest.raises(StnlabError, match=r"key .hydra.runtime.choices.data. not found"):
-        main(["-m", *QUICK, "seed=0,1", "study=${hydra.runtime.choices.data}"])
-    assert not list(Path("runs").rglob("plan.json"))
 
 
 def test_an_interrupted_sweep_says_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -312,7 +312,7 @@ class JobLoader(ConfigLoaderImpl):
         return config
 
     def _chooses_file(self, override: Override, master_config: DictConfig) -> bool:
-        """And not a value, as `+data={size: 60}` does for all that it is named as a group."""
+        """Whether it names a file of a group; `+data={size: 60}` is a value, for all that it is named as one."""
         if self.known is None:  # with what hydra.searchpath adds
             name, hydras = master_config.hydra.job.config_name, list(master_config.hydra.overrides.hydra)
             _, self.known = self._parse_overrides_and_create_caching_repo(name, hydras)
